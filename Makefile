@@ -1,0 +1,97 @@
+# make install   a local environment in .venv with everything (the first time compiles mmcv's operators)
+# make demo      install, then quantize the detector that ships with the project and show the table
+# make test      install, then run the tests
+# make lint      ruff: rules and format
+# make types     mypy
+# make check     say what is installed, and how to mend what is not
+# make clean     remove what builds and runs wrote; clean-all removes the environment too
+#
+# Settings, as in make install STACK=onedl TORCH='torch==2.12.0':
+#   STACK      upstream (mmengine, mmcv, mmdet) or onedl, their maintained fork
+#   TORCH      requirement that pip gets for torch; the environment remembers it
+#   TORCH_FLAGS  pip's flags for torch: --index-url https://download.pytorch.org/whl/cpu
+#   PYTHON     Python that makes the environment: 3.10 to 3.12, 3.10 or newer for onedl
+#   VENV       the environment's folder
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+STACK ?= upstream
+VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
+TORCH ?= $(or $(shell cat $(VENV)/.torch 2>/dev/null),torch==2.13.0)
+TORCH_FLAGS ?=
+PYTEST_ARGS ?=
+
+ifeq ($(filter $(STACK),upstream onedl),)
+$(error STACK=$(STACK) is unknown: use STACK=upstream or STACK=onedl)
+endif
+
+# The first Python on the path that the stack runs on: mmcv 2.1.0 does not build on 3.13.
+LAST_PYTHON := $(if $(filter onedl,$(STACK)),3.99,3.12)
+PYTHON_RANGE := $(if $(filter onedl,$(STACK)),3.10 or newer,3.10 to 3.12)
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
+	"$$p" -c 'import sys; last = tuple(map(int, "$(LAST_PYTHON)".split("."))); \
+	sys.exit(not (3, 10) <= sys.version_info[:2] <= last)' 2>/dev/null && { echo "$$p"; break; }; done)
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.stamp-mmptq
+
+.PHONY: help install demo test lint types check clean clean-all FORCE
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+install: $(INSTALLED)
+
+# Debian's Python may come without the part of venv that brings pip; pip itself can stand in.
+$(VENV)/.stamp-venv:
+	@if [ -z '$(PYTHON)' ]; then echo 'no Python $(PYTHON_RANGE) on the path;' \
+		'name one: make install PYTHON=/path/to/python3.11'; exit 1; fi
+	@echo '== environment $(VENV), made by $(PYTHON)'
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { $(PYTHON) -m venv --without-pip $(VENV) && \
+		$(PYTHON) -m pip --python $(VENV)/bin/python install --quiet pip; }
+	@touch $@
+
+# Rewritten only when the requirement changes: another torch means other operators.
+$(VENV)/.torch: FORCE | $(VENV)/.stamp-venv
+	@[ "$$(cat $@ 2>/dev/null)" = '$(TORCH)' ] || echo '$(TORCH)' > $@
+
+$(VENV)/.stamp-torch: $(VENV)/.torch
+	@echo '== $(TORCH)'
+	@$(PIP) install $(TORCH_FLAGS) '$(TORCH)'
+	@touch $@
+
+$(VENV)/.stamp-mmcv: $(VENV)/.stamp-torch tools/install_mmcv.py
+	@echo '== mmcv with its operators'
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) tools/install_mmcv.py --stack $(STACK)
+	@touch $@
+
+$(INSTALLED): $(VENV)/.stamp-mmcv pyproject.toml setup.py
+	@echo '== mmptq and the rest of the $(STACK) stack'
+	@$(PIP) install --quiet --no-build-isolation --editable '.[$(STACK),dev]'
+	@touch $@
+
+demo: install
+	$(PY) tools/quantize.py configs/demo/retinanet_w4a4_mmse.py --work-dir work_dirs/demo
+
+test: install
+	$(PY) -m pytest $(PYTEST_ARGS)
+
+lint: install
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: install
+	$(PY) -m mypy
+
+check: install
+	$(PY) tools/check_env.py
+
+clean:
+	rm -rf build dist *.egg-info work_dirs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+clean-all: clean
+	rm -rf .venv .venv-onedl

@@ -1,0 +1,6 @@
+"""Faster R-CNN R18 at W6A6 on BCCD, ranges by MMSE."""
+
+_base_ = ["./_base_/faster_rcnn_r18_bccd.py", "../_base_/quant/w6a6.py", "../_base_/calib/mmse.py"]
+
+model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
+load_from = "checkpoints/bccd/faster_rcnn_r18_bccd.pth"

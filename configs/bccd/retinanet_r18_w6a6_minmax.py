@@ -1,0 +1,6 @@
+"""RetinaNet R18 at W6A6 on BCCD, ranges by min-max."""
+
+_base_ = ["./_base_/retinanet_r18_bccd.py", "../_base_/quant/w6a6.py", "../_base_/calib/minmax.py"]
+
+model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
+load_from = "checkpoints/bccd/retinanet_r18_bccd.pth"

@@ -1,0 +1,74 @@
+"""What an algorithm may ask of a detector family."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmptq.errors import ConfigError
+from mmptq.models import Plan, QConfig, Trace, build_plan, quantizable_layers, trace
+from mmptq.registry import ADAPTERS
+
+
+class Adapter(ABC):
+    """Knows one family of models.
+
+    A new family is one file in ``mmptq/adapters/`` with a subclass registered in ``ADAPTERS`` and
+    imported in ``mmptq/adapters/__init__.py``.
+
+    Args:
+        model: The float (or prepared) detector, not its wrapper.
+    """
+
+    # Side of the traced image. Large enough for five FPN levels, small enough to be quick.
+    trace_size = 128
+
+    def __init__(self, model: nn.Module) -> None:
+        # Any: what a detector's parts are called is known to the subclass, not to the type checker.
+        self.model: Any = model
+
+    @classmethod
+    @abstractmethod
+    def handles(cls, model: nn.Module) -> bool:
+        """Whether this adapter knows ``model``."""
+
+    @abstractmethod
+    def raw_outputs(self, image: Tensor) -> Any:
+        """All heads' raw outputs for ``image`` ``(N, 3, H, W)``, in nested tuples and lists.
+
+        Each layer must run in the order and as often as in ``predict``, and every prediction must
+        be among the outputs.
+        """
+
+    def trace(self) -> Trace:
+        """Run the model once on a small random image and record how its layers hang together."""
+        return trace(
+            self.model, quantizable_layers(self.model), self.raw_outputs, self.trace_image()
+        )
+
+    def trace_image(self) -> Tensor:
+        """``(1, 3, S, S)`` standard normal, always the same."""
+        generator = torch.Generator().manual_seed(0)
+        image = torch.randn(1, 3, self.trace_size, self.trace_size, generator=generator)
+        return image.to(next(self.model.parameters()).device)
+
+    def plan(self, qconfig: QConfig) -> Plan:
+        """Resolve ``qconfig`` for this model."""
+        return build_plan(self.model, self.trace(), qconfig)
+
+
+def find_adapter(model: nn.Module) -> Adapter:
+    """The adapter for ``model``.
+
+    Raises:
+        ConfigError: No registered adapter knows it.
+    """
+    ADAPTERS.import_from_location()
+    for cls in ADAPTERS.module_dict.values():
+        if cls.handles(model):
+            return cls(model)
+    raise ConfigError(
+        f"no adapter handles a {type(model).__name__}; there are "
+        f"{', '.join(sorted(ADAPTERS.module_dict))}. A new family is one file in mmptq/adapters/"
+    )

@@ -1,0 +1,53 @@
+"""Sets the range of every quantizer by an observer; the base of all recipes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from mmptq.algorithms.base import Step
+from mmptq.engine import CalibrationContext
+from mmptq.observers import Observer, Statistics, WeightStatistics
+from mmptq.quantizers import UniformQuantizer
+from mmptq.registry import OBSERVERS, STEPS, build
+
+MIN_MAX = {"type": "MinMaxObserver"}
+
+
+@STEPS.register_module()
+class RangeCalibration(Step):
+    """Range of each weight and activation from its own statistics, layer by layer.
+
+    Weights are seen whole; activations are those of the float model over the whole calibration set
+    (one streaming pass, shared with every other step that needs statistics).
+
+    Args:
+        weight: Observer of the weights, a config of a class registered in ``OBSERVERS``.
+        act: Observer of the activations.
+    """
+
+    def __init__(
+        self, weight: Mapping[str, Any] = MIN_MAX, act: Mapping[str, Any] = MIN_MAX
+    ) -> None:
+        self.weight: Observer = build(OBSERVERS, weight, "RangeCalibration.weight")
+        self.act: Observer = build(OBSERVERS, act, "RangeCalibration.act")
+
+    def run(self, context: CalibrationContext) -> None:
+        """Set and switch on every quantizer of the model."""
+        model = context.model
+        statistics = context.activation_statistics()
+        layers = dict(model.quant_layers())
+        weights = model.weight_quantizers()
+        for name, quantizer in context.track(weights.items(), "weight ranges", len(weights)):
+            stats = WeightStatistics(layers[name].weight.detach(), quantizer.ch_axis)
+            set_range(quantizer, self.weight, stats)
+        sites = model.sites
+        for name, quantizer in context.track(sites.items(), "activation ranges", len(sites)):
+            set_range(quantizer, self.act, statistics[name])
+
+
+def set_range(quantizer: UniformQuantizer, observer: Observer, stats: Statistics) -> None:
+    """Give ``quantizer`` the range that ``observer`` reads from ``stats``."""
+    symmetric = quantizer.scheme.symmetric
+    scheme = replace(quantizer.scheme, signed=symmetric and bool((stats.low < 0).any()))
+    low, high = observer.compute_range(stats, scheme)
+    quantizer.set_range(low.to(quantizer.scale.device), high.to(quantizer.scale.device))

@@ -1,0 +1,119 @@
+"""The calibration images: chosen by seed, checked, decoded once."""
+
+import os.path as osp
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.dist import get_rank, get_world_size
+
+from mmptq.engine.tensor_cache import TensorCache
+from mmptq.errors import CalibrationDataError
+
+
+class CalibrationSet:
+    """Calibration images of this process, decoded and kept within a memory budget.
+
+    Under a launcher, process ``r`` of ``n`` holds the images at positions ``r, r + n, ...`` of the
+    common selection.
+
+    Args:
+        dataset: The train split under the test pipeline.
+        num_images: How many images to take.
+        seed: Decides which (and in what order), independent of the number of processes.
+        cache_gb: Memory budget for decoded images, the rest spills to ``folder``.
+        folder: For spilled images.
+
+    Raises:
+        CalibrationDataError: The set is empty or too small, an image is missing or unreadable, or
+            does not have the size that its annotation says.
+    """
+
+    def __init__(
+        self, dataset: BaseDataset, num_images: int, seed: int, cache_gb: float, folder: str | Path
+    ) -> None:
+        self.indices = choose_images(len(dataset), num_images, seed)
+        self.paths = [image_path(dataset, i) for i in self.indices]
+        check_files(self.paths)
+        self.positions = list(range(get_rank(), num_images, get_world_size()))
+        self._images = TensorCache(cache_gb, folder)
+        self._samples: list[Any] = []
+        for position in self.positions:
+            data = load_sample(dataset, self.indices[position])
+            self._images.append(data["inputs"])
+            self._samples.append(data["data_samples"])
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """``(position in the common selection, collated batch of one image)``."""
+        for i, position in enumerate(self.positions):
+            # The sample is cloned since a data preprocessor writes into it.
+            data = {"inputs": self._images[i], "data_samples": self._samples[i].clone()}
+            yield position, pseudo_collate([data])
+
+
+def choose_images(size: int, num_images: int, seed: int) -> list[int]:
+    """``num_images`` different indices below ``size``.
+
+    Raises:
+        CalibrationDataError: There are too few.
+    """
+    if size == 0:
+        raise CalibrationDataError(
+            "the calibration set is empty: no image of calib_dataloader.dataset (by default the "
+            "train split) passes its filter_cfg; check ann_file and metainfo.classes"
+        )
+    if num_images > size:
+        raise CalibrationDataError(
+            f"calib_cfg.num_images = {num_images}, but the calibration set has {size} images; "
+            f"set it to {size} or less"
+        )
+    return np.random.RandomState(seed).permutation(size)[:num_images].tolist()
+
+
+def image_path(dataset: BaseDataset, index: int) -> str:
+    """Path of an image of ``dataset``."""
+    return dataset.get_data_info(index)["img_path"]
+
+
+def check_files(paths: Sequence[str]) -> None:
+    """Make sure that all local files exist.
+
+    Raises:
+        CalibrationDataError: Some do not (their number and the first).
+    """
+    # A remote path ("s3://...") is left to its file backend.
+    missing = [path for path in paths if "://" not in path and not osp.isfile(path)]
+    if missing:
+        raise CalibrationDataError(
+            f"{len(missing)} of {len(paths)} images do not exist, first {missing[0]}; check "
+            "data_root (--data-root) and data_prefix"
+        )
+
+
+def load_sample(dataset: BaseDataset, index: int) -> dict[str, Any]:
+    """Decode one image and check it against its annotation.
+
+    Raises:
+        CalibrationDataError: It cannot be read, or its size is not the annotated one.
+    """
+    info = dataset.get_data_info(index)
+    try:
+        data = dataset[index]
+    except Exception as error:
+        raise CalibrationDataError(
+            f"cannot load calibration image {info['img_path']}: {error or type(error).__name__}; "
+            "replace or remove the file"
+        ) from error
+    annotated = (info.get("height"), info.get("width"))
+    found = tuple(data["data_samples"].ori_shape[:2])
+    if None not in annotated and annotated != found:
+        raise CalibrationDataError(
+            f"{info['img_path']} is {found[1]}x{found[0]}, its annotation says "
+            f"{annotated[1]}x{annotated[0]}; the annotation file belongs to other images"
+        )
+    return data

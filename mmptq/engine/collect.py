@@ -1,0 +1,110 @@
+"""One pass over the calibration set collects the statistics of every activation."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from mmengine.dist import all_gather_object
+from torch import Tensor, nn
+
+from mmptq.errors import NumericalError
+from mmptq.models import QuantModel
+from mmptq.modules import QuantLayer
+from mmptq.observers import TensorStatistics
+
+Batches = Iterable[tuple[int, dict[str, Any]]]
+
+
+def collect_statistics(model: QuantModel, batches: Batches) -> dict[str, TensorStatistics]:
+    """Statistics of every site of the *float* model, merged over all processes.
+
+    The quantizers' switches are restored afterwards.
+
+    Args:
+        model: Prepared; its quantizers are off during the pass.
+        batches: ``(position, collated batch)`` of this process.
+
+    Returns:
+        Site name -> statistics, the same on every process.
+
+    Raises:
+        NumericalError: NaN or Inf in an activation; names the layer and the image.
+    """
+    assert model.plan is not None
+    statistics = {site.name: TensorStatistics() for site in model.plan.sites}
+    watch: dict[str, dict[int, TensorStatistics]] = {}
+    for site in model.plan.sites:
+        for layer, call in site.watch:
+            watch.setdefault(layer, {})[call] = statistics[site.name]
+    recorder = _Recorder()
+    layers = dict(model.quant_layers())
+    handles = [
+        layers[name].register_forward_pre_hook(recorder.watch(name, calls))
+        for name, calls in watch.items()
+    ]
+    switches = {quantizer: quantizer.enabled for quantizer in _quantizers(model)}
+    model.enable_quantizers(weights=False, activations=False)
+    try:
+        with torch.no_grad():
+            for position, batch in batches:
+                recorder.image = position
+                model.test_step(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for quantizer, enabled in switches.items():
+            quantizer.enabled = enabled
+    return _merge_processes(statistics)
+
+
+class _Recorder:
+    """Hands what a layer reads to the statistics of its site."""
+
+    def __init__(self) -> None:
+        self.image = 0
+
+    def watch(self, name: str, calls: dict[int, TensorStatistics]) -> Callable[..., None]:
+        def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+            assert isinstance(layer, QuantLayer)
+            if layer.calls not in calls or args[0].numel() == 0:
+                return
+            try:
+                calls[layer.calls].update(args[0], self.image)
+            except NumericalError as error:
+                raise NumericalError(
+                    f"the input of layer {name!r} (call {layer.calls}, calibration image "
+                    f"{self.image}) of the float model: {error}; check the checkpoint and the "
+                    "data preprocessor"
+                ) from error
+
+        return hook
+
+
+def _quantizers(model: QuantModel) -> list[Any]:
+    return [*model.weight_quantizers().values(), *model.sites.values()]
+
+
+def _merge_processes(statistics: dict[str, TensorStatistics]) -> dict[str, TensorStatistics]:
+    """Merging is exact and commutative, so every process ends with the same numbers."""
+    states = all_gather_object({name: s.state_dict() for name, s in statistics.items()})
+    merged: dict[str, TensorStatistics] = {}
+    for name in statistics:
+        parts = [TensorStatistics.from_state_dict(state[name]) for state in states]
+        for part in parts[1:]:
+            parts[0].merge(part)
+        merged[name] = parts[0]
+    return merged
+
+
+def check_weights(model: nn.Module) -> None:
+    """Make sure that no parameter or buffer holds NaN or Inf.
+
+    Raises:
+        NumericalError: One does; names it.
+    """
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            count = int((~tensor.isfinite()).sum())
+            raise NumericalError(
+                f"{name} holds {count} NaN or Inf values; the float checkpoint is broken"
+            )

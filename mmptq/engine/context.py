@@ -1,0 +1,64 @@
+"""What a calibration step gets to work with."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from mmptq.adapters import Adapter
+from mmptq.engine.calibration_set import CalibrationSet
+from mmptq.engine.collect import collect_statistics
+from mmptq.engine.store import StageStore
+from mmptq.models import QuantModel
+from mmptq.observers import TensorStatistics
+
+T = TypeVar("T")
+
+
+class Track(Protocol):
+    """Reports progress while somebody iterates: ``for x in track(items, 'layers')``."""
+
+    def __call__(self, items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]: ...
+
+
+@dataclass
+class CalibrationContext:
+    """State that the steps of one run share.
+
+    Args:
+        model: The prepared model; steps set its quantizers and may change its weights.
+        adapter: Knows the model's family.
+        data: The calibration images of this process.
+        store: Where finished stages are kept.
+        track: Progress reporter.
+        statistics_seconds: How long collecting the activation statistics took.
+    """
+
+    model: QuantModel
+    adapter: Adapter
+    data: CalibrationSet
+    store: StageStore
+    track: Track
+    statistics_seconds: float = 0.0
+    _statistics: dict[str, TensorStatistics] | None = field(default=None, repr=False)
+
+    def activation_statistics(self) -> dict[str, TensorStatistics]:
+        """Statistics of every site of the float model; collected once, then reused.
+
+        The runner calls it before the first step, while the weights are still the float model's.
+        """
+        if self._statistics is None:
+            saved = self.store.once("statistics", self._collect)
+            self.statistics_seconds = saved["seconds"]
+            self._statistics = {
+                name: TensorStatistics.from_state_dict(state)
+                for name, state in saved["sites"].items()
+            }
+        return self._statistics
+
+    def _collect(self) -> dict[str, Any]:
+        start = time.perf_counter()
+        batches = self.track(self.data, "activation statistics", len(self.data))
+        statistics = collect_statistics(self.model, batches)
+        sites = {name: s.state_dict() for name, s in statistics.items()}
+        return {"sites": sites, "seconds": time.perf_counter() - start}

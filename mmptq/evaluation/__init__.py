@@ -1,0 +1,28 @@
+"""What a quantized model reaches and what it costs: results, tables, the cost model."""
+
+from mmptq.evaluation.cost import LayerCost, ModelCost, model_cost
+from mmptq.evaluation.environment import environment
+from mmptq.evaluation.fileio import atomic_write
+from mmptq.evaluation.plan_table import plan_summary, plan_table
+from mmptq.evaluation.profile import LayerProfile, ModelProfile, nominal_shape, profile_model
+from mmptq.evaluation.render import render
+from mmptq.evaluation.results import Results
+from mmptq.evaluation.row import FLOAT_METHOD, ResultRow
+
+__all__ = [
+    "FLOAT_METHOD",
+    "LayerCost",
+    "LayerProfile",
+    "ModelCost",
+    "ModelProfile",
+    "ResultRow",
+    "Results",
+    "atomic_write",
+    "environment",
+    "model_cost",
+    "nominal_shape",
+    "plan_summary",
+    "plan_table",
+    "profile_model",
+    "render",
+]

@@ -1,0 +1,174 @@
+r"""The cost of a model: bit operations and stored bytes.
+
+Bit operations (van Baalen et al. 2020, "Bayesian Bits", sec. 4; the leading term of the count of
+Baskin et al. 2018, "UNIQ", which adds the accumulator's width):
+
+.. math:: \mathrm{BOPs} = \sum_{l} \sum_{k} \mathrm{MACs}_{l,k} \cdot b^w_l \cdot b^a_{l,k}
+
+over all layers :math:`l` and their calls :math:`k`, with 32 for a float operand. Norms, activation
+functions, pooling and the products inside attention are not counted.
+
+Stored bytes:
+
+.. math:: \sum_{q} (n_q b^w_q / 8 + 4 s_q) + \sum_{t} 4 s_t + 4 n_f
+
+over the quantized weights :math:`q` of :math:`n_q` elements, the activation quantizers :math:`t`,
+and the :math:`n_f` numbers that stay in float (biases, layers in float, norms that are not folded).
+:math:`s` counts a quantizer's parameters: a step a channel (one if per tensor), and as many zero
+points where it is affine. A folded batch norm is gone, but leaves a bias. The float model stores
+every parameter and buffer in 4 bytes.
+"""
+
+from dataclasses import dataclass
+
+from mmptq.evaluation.profile import LayerProfile, ModelProfile
+from mmptq.models import LayerPlan, Plan, TensorSpec
+
+FLOAT_BITS = 32.0
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer's share.
+
+    Args:
+        profile: Name, kind, MACs and sizes.
+        weight_bits: 32 for float.
+        input_bits: Of each call's input, 32 for float.
+        weight_bytes: Of the stored weight with its quantization parameters, without the bias.
+    """
+
+    profile: LayerProfile
+    weight_bits: float
+    input_bits: tuple[float, ...]
+    weight_bytes: float
+
+    @property
+    def name(self) -> str:
+        """Module name in the detector."""
+        return self.profile.name
+
+    @property
+    def calls(self) -> int:
+        """How often the layer runs for one image."""
+        return len(self.profile.macs)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations of all calls for one image."""
+        return sum(self.profile.macs)
+
+    @property
+    def bops(self) -> float:
+        """Bit operations of all calls for one image."""
+        calls = zip(self.profile.macs, self.input_bits, strict=True)
+        return sum(macs * self.weight_bits * bits for macs, bits in calls)
+
+    @property
+    def quantized(self) -> bool:
+        """Whether both of its operands are, in every call."""
+        return max(self.weight_bits, *self.input_bits, 0.0) < FLOAT_BITS
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """The cost of one forward pass of one image, and of storing the model.
+
+    Args:
+        input_shape: ``(H, W)`` of the image.
+        layers: In the order of first execution.
+        float_bytes: Size of the float model.
+        packed_bytes: Size with integer weights; of a float model the same as ``float_bytes``.
+    """
+
+    input_shape: tuple[int, int]
+    layers: tuple[LayerCost, ...]
+    float_bytes: int
+    packed_bytes: float
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulate operations."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def bops(self) -> float:
+        """Bit operations."""
+        return sum(layer.bops for layer in self.layers)
+
+    @property
+    def gbops(self) -> float:
+        """Bit operations in units of 10**9."""
+        return self.bops / 1e9
+
+    @property
+    def size_mb(self) -> float:
+        """Packed size in units of 10**6 bytes."""
+        return self.packed_bytes / 1e6
+
+    @property
+    def float_size_mb(self) -> float:
+        """Size of the float model in units of 10**6 bytes."""
+        return self.float_bytes / 1e6
+
+
+def model_cost(profile: ModelProfile, plan: Plan | None = None) -> ModelCost:
+    """Cost of the profiled model when it is quantized as ``plan`` says; ``None`` for float.
+
+    The profile may be of the float or of the prepared model (whose ``float_bytes`` then lacks the
+    batch norms that were folded).
+
+    Raises:
+        ValueError: The plan and the profile disagree about how often a layer runs.
+    """
+    planned = {layer.name: layer for layer in plan.layers} if plan else {}
+    sites = {site.name: site.spec for site in plan.sites} if plan else {}
+    layers = tuple(_layer_cost(layer, planned.get(layer.name), sites) for layer in profile.layers)
+    quantized = [layer for layer in layers if layer.weight_bits < FLOAT_BITS]
+    remaining = profile.numel - sum(layer.profile.numel for layer in quantized)
+    if plan is not None:
+        remaining += _folding_change(profile, plan)
+    packed = (
+        FLOAT_BYTES * remaining
+        + sum(layer.weight_bytes for layer in quantized)
+        + sum(_params_bytes(spec, 1) for spec in sites.values())
+    )
+    return ModelCost(profile.input_shape, layers, FLOAT_BYTES * profile.numel, packed)
+
+
+def _layer_cost(
+    layer: LayerProfile, plan: LayerPlan | None, sites: dict[str, TensorSpec]
+) -> LayerCost:
+    calls = len(layer.macs)
+    if plan is None:
+        return LayerCost(layer, FLOAT_BITS, (FLOAT_BITS,) * calls, FLOAT_BYTES * layer.numel)
+    inputs = plan.inputs * calls if len(plan.inputs) == 1 else plan.inputs
+    if len(inputs) != calls:
+        raise ValueError(
+            f"{layer.name} runs {calls} times at the nominal input shape and "
+            f"{len(inputs)} times in the plan"
+        )
+    input_bits = tuple(FLOAT_BITS if s is None else sites[s].num_bits for s in inputs)
+    spec = plan.weight
+    if spec is None:
+        return LayerCost(layer, FLOAT_BITS, input_bits, FLOAT_BYTES * layer.numel)
+    channels = layer.out_channels if spec.per_channel else 1
+    weight_bytes = layer.numel * spec.num_bits / 8 + _params_bytes(spec, channels)
+    return LayerCost(layer, spec.num_bits, input_bits, weight_bytes)
+
+
+def _params_bytes(spec: TensorSpec, channels: int) -> int:
+    """Bytes of a quantizer's steps, and of its zero points where it has any."""
+    return FLOAT_BYTES * channels * (1 if spec.symmetric else 2)
+
+
+def _folding_change(profile: ModelProfile, plan: Plan) -> int:
+    """Float numbers that folding adds (or removes, if negative); 0 if that has happened already."""
+    layers = {layer.name: layer for layer in profile.layers}
+    change = 0
+    for layer_name, norm in plan.folds:
+        if norm in profile.norms:
+            layer = layers[layer_name]
+            change += (0 if layer.has_bias else layer.out_channels) - profile.norms[norm]
+    return change

@@ -1,0 +1,134 @@
+"""What ``--dry-run`` shows: every layer, its bits, its cost, and what stays float."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mmptq.evaluation.cost import LayerCost, ModelCost
+from mmptq.models import LayerPlan, Plan, TensorSpec
+
+_FLOAT = "float"
+
+
+def plan_table(plan: Plan, cost: ModelCost) -> Group:
+    """The plan as a rich table with a summary below.
+
+    Args:
+        plan: What is quantized how.
+        cost: Of the float model's profile under this plan (:func:`mmptq.evaluation.model_cost`).
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for title in ("layer", "kind", "roles", "weight", "input"):
+        table.add_column(title, overflow="fold")
+    for title in ("calls", "MACs", "share"):
+        table.add_column(title, justify="right", no_wrap=True)
+    planned = {layer.name: layer for layer in plan.layers}
+    sites = {site.name: site.spec for site in plan.sites}
+    readers = _reader_counts(plan)
+    for layer in cost.layers:
+        entry = planned.get(layer.name)
+        if entry is None:
+            described = ("", _FLOAT, _why_float(layer))
+        else:
+            described = (
+                " ".join(entry.roles),
+                _describe_weight(entry.weight),
+                _describe_input(entry, sites, readers),
+            )
+        table.add_row(
+            layer.name,
+            layer.profile.kind,
+            *described,
+            str(layer.calls),
+            _count(layer.macs),
+            _percent(layer.macs, cost.macs),
+            style=None if layer.quantized else "dim" if entry is None else "yellow",
+        )
+    return Group(table, Text("\n".join(plan_summary(plan, cost))))
+
+
+def plan_summary(plan: Plan, cost: ModelCost) -> list[str]:
+    """A few lines of text: how much is quantized, what is not, and what it saves."""
+    executed = [layer for layer in cost.layers if layer.calls]
+    quantized = [layer for layer in executed if layer.quantized]
+    height, width = cost.input_shape
+    lines = [
+        f"scope {plan.scope}: {len(quantized)} of {len(executed)} layers have quantized weights "
+        f"and inputs, {_percent(sum(x.macs for x in quantized), cost.macs)} of "
+        f"{_count(cost.macs)} MACs at {height}x{width}",
+        f"{len(plan.sites)} activation quantizers; {len(plan.folds)} batch norms folded",
+        f"size {cost.float_size_mb:.2f} MB -> {cost.size_mb:.2f} MB "
+        f"({cost.float_bytes / cost.packed_bytes:.1f}x); bit operations "
+        f"{cost.macs * 1024 / 1e9:,.1f} G -> {cost.gbops:,.1f} G "
+        f"({cost.macs * 1024 / max(cost.bops, 1):.1f}x)",
+    ]
+    planned = {layer.name for layer in plan.layers}
+    by_choice = [x.name for x in executed if x.name in planned and not x.quantized]
+    unsupported = [x for x in executed if x.name not in planned]
+    unused = [x.name for x in cost.layers if not x.calls]
+    lines += _listing("float operand (by the scope or an override)", by_choice)
+    lines += _listing(
+        "no quantized form, stays float", [f"{x.name} ({x.profile.kind})" for x in unsupported]
+    )
+    lines += _listing("never ran, stays float", unused)
+    return lines
+
+
+def _listing(title: str, names: Sequence[str]) -> list[str]:
+    return [f"{title}: {len(names)}: {', '.join(names)}"] if names else []
+
+
+def _why_float(layer: LayerCost) -> str:
+    return "float (no quantized form)" if layer.calls else "float (never ran)"
+
+
+def _describe_weight(spec: TensorSpec | None) -> str:
+    if spec is None:
+        return _FLOAT
+    granularity = "per channel" if spec.per_channel else "per tensor"
+    return f"{_describe(spec)} {granularity}"
+
+
+def _describe(spec: TensorSpec) -> str:
+    kind = "sym" if spec.symmetric else "affine"
+    quantizer = "" if spec.type == "UniformQuantizer" else f" {spec.type}"
+    return f"{spec.num_bits:g} bit {kind}{quantizer}"
+
+
+def _reader_counts(plan: Plan) -> dict[str, int]:
+    """How many layers read through each site."""
+    counts = {site.name: 0 for site in plan.sites}
+    for layer in plan.layers:
+        for site in set(layer.inputs):
+            if site is not None:
+                counts[site] += 1
+    return counts
+
+
+def _describe_input(layer: LayerPlan, sites: dict[str, TensorSpec], readers: dict[str, int]) -> str:
+    names = [site for site in layer.inputs if site is not None]
+    if not names:
+        return _FLOAT
+    # All calls of a layer share one spec; a different one would need a layer of its own.
+    text = _describe(sites[names[0]])
+    distinct = len(set(names))
+    if distinct > 1:
+        text += f", {distinct} quantizers"
+    owners = {name.rpartition(":")[0] for name in names} - {layer.name}
+    if owners:
+        return f"{text}, shared with {', '.join(sorted(owners))}"
+    return f"{text}, shared" if max(readers[name] for name in names) > 1 else text
+
+
+def _count(number: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.2f} {unit}"
+    return f"{number:g}"
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "-"

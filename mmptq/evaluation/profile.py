@@ -1,0 +1,203 @@
+"""How many multiplications a model does, and how many numbers it holds."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
+
+from mmptq.adapters import Adapter
+from mmptq.models.trace import flatten_tensors
+from mmptq.modules import QuantLayer
+from mmptq.quantizers import UniformQuantizer
+
+DEFAULT_SCALE = (1333, 800)  # (w, h), MMDetection's for COCO
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """A layer with a weight matrix.
+
+    Args:
+        name: Module name in the detector.
+        kind: Class name, of the float layer where it is quantized.
+        macs: Multiply-accumulate operations of each call; empty if the layer never ran.
+        numel: Elements of the weight.
+        out_channels: Length of the bias, if the layer has one.
+        has_bias: Whether it has.
+    """
+
+    name: str
+    kind: str
+    macs: tuple[int, ...]
+    numel: int
+    out_channels: int
+    has_bias: bool
+
+
+@dataclass(frozen=True)
+class ModelProfile:
+    """A model's layers and sizes at one input shape.
+
+    Args:
+        input_shape: ``(H, W)``.
+        layers: In the order of first execution; those that never ran at the end.
+        numel: Elements of all parameters and buffers, but those of quantizers.
+        norms: Elements (parameters and buffers) of each batch norm.
+    """
+
+    input_shape: tuple[int, int]
+    layers: tuple[LayerProfile, ...]
+    numel: int
+    norms: Mapping[str, int]
+
+
+@torch.no_grad()
+def profile_model(adapter: Adapter, shape: tuple[int, int]) -> ModelProfile:
+    """Run the model once on a random image of ``shape`` ``(H, W)`` and count.
+
+    The model may be float or prepared. A two-stage head runs on as many regions as the model
+    proposes for this image, up to the config's ``max_per_img``; profile the float model once and
+    use the profile for every plan, so that all of a table's rows count the same regions.
+    """
+    model = adapter.model
+    device = next(model.parameters()).device
+    image = torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    layers = {name: m for name, m in model.named_modules() if _has_matrix(m)}
+    macs: dict[str, list[int]] = {}
+    with _evaluating(model), _counting(layers, macs):
+        adapter.raw_outputs(image)
+    names = [*macs, *(name for name in layers if name not in macs)]
+    return ModelProfile(
+        input_shape=shape,
+        layers=tuple(_layer_profile(name, layers[name], macs.get(name, [])) for name in names),
+        numel=_float_numel(model),
+        norms={n: _own_numel(m) for n, m in model.named_modules() if isinstance(m, _BatchNorm)},
+    )
+
+
+def layer_macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
+    """Multiply-accumulate operations of one call of a convolution or fully connected layer.
+
+    Each output element is a sum over one filter (``weight[0]``), whatever the groups, and each row
+    of a linear layer's input counts. In a transposed convolution each *input* element meets
+    ``weight[0]``.
+    """
+    weight: Any = layer.weight
+    spread = x if isinstance(layer, _ConvTransposeNd) else output
+    return spread.numel() * weight[0].numel()
+
+
+def _has_matrix(module: nn.Module) -> bool:
+    # Whatever multiplies by a matrix, also what has no quantized counterpart (a deformable
+    # convolution). A table that is looked up multiplies nothing.
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.dim() >= 2 and not isinstance(module, nn.Embedding)
+
+
+@contextmanager
+def _counting(layers: Mapping[str, nn.Module], macs: dict[str, list[int]]) -> Iterator[None]:
+    def count(name: str) -> Any:
+        def hook(layer: nn.Module, args: tuple[Tensor, ...], output: Any) -> None:
+            result = next(flatten_tensors(output))
+            macs.setdefault(name, []).append(layer_macs(layer, args[0], result))
+
+        return hook
+
+    handles = [layer.register_forward_hook(count(name)) for name, layer in layers.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    _reset_calls(model)
+    try:
+        yield
+    finally:
+        _reset_calls(model)
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _reset_calls(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, QuantLayer):
+            module.reset_calls()
+
+
+def _layer_profile(name: str, layer: nn.Module, macs: list[int]) -> LayerProfile:
+    kind = type(layer).__name__
+    if isinstance(layer, QuantLayer):
+        kind = kind.removeprefix("Quant")
+    weight: Any = layer.weight
+    bias = getattr(layer, "bias", None)
+    channels = weight.shape[0] if bias is None else len(bias)
+    return LayerProfile(name, kind, tuple(macs), weight.numel(), channels, bias is not None)
+
+
+def _float_numel(model: nn.Module) -> int:
+    """Elements of all parameters and buffers, each tensor once, without the quantizers'."""
+    tensors: dict[int, Tensor] = {}
+    for module in model.modules():
+        if not isinstance(module, UniformQuantizer):
+            own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+            tensors.update((id(t), t) for t in own)
+    return sum(t.numel() for t in tensors.values())
+
+
+def _own_numel(module: nn.Module) -> int:
+    own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    return sum(t.numel() for t in own)
+
+
+def nominal_shape(cfg: Config) -> tuple[int, int]:
+    """``(H, W)`` of the input that a config's test pipeline makes of an image that fills its scale.
+
+    Read from the ``Resize`` of ``cfg.test_dataloader`` (else ``cfg.test_pipeline``), whose scale is
+    ``(w, h)``, and padded to the data preprocessor's ``pad_size_divisor``. Without a fixed scale it
+    is MMDetection's for COCO, 1333 x 800 padded to 32.
+    """
+    width, height = _resize_scale(cfg) or DEFAULT_SCALE
+    model = cfg.get("model") or {}
+    preprocessor = model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
+    divisor = int(preprocessor.get("pad_size_divisor", 32 if not preprocessor else 1))
+    return _ceil_to(height, divisor), _ceil_to(width, divisor)
+
+
+def _ceil_to(value: int, divisor: int) -> int:
+    return -(-value // divisor) * divisor
+
+
+def _resize_scale(cfg: Config) -> tuple[int, int] | None:
+    for transform in _test_pipeline(cfg):
+        kind = transform.get("type")
+        name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+        if "Resize" not in name:
+            continue
+        if "width" in transform and "height" in transform:  # FixShapeResize
+            return int(transform["width"]), int(transform["height"])
+        scale = transform.get("scale")
+        if isinstance(scale, int):
+            return scale, scale
+        if isinstance(scale, tuple | list) and len(scale) == 2:
+            return int(scale[0]), int(scale[1])
+    return None
+
+
+def _test_pipeline(cfg: Config) -> list[Mapping[str, Any]]:
+    dataset = (cfg.get("test_dataloader") or {}).get("dataset")
+    # Wrappers (RepeatDataset, ConcatDataset) hold the dataset that has the pipeline.
+    while dataset and not dataset.get("pipeline"):
+        dataset = dataset.get("dataset") or next(iter(dataset.get("datasets") or []), None)
+    return list((dataset and dataset.get("pipeline")) or cfg.get("test_pipeline") or [])

@@ -1,0 +1,13 @@
+"""Hooks watch a calibration, and never change a number."""
+
+from mmptq.hooks.logging import CalibrationLoggingHook
+from mmptq.hooks.pictures import DetectionPictureHook
+from mmptq.hooks.progress import CalibrationProgressHook
+from mmptq.hooks.save import SaveQuantizedHook
+
+__all__ = [
+    "CalibrationLoggingHook",
+    "CalibrationProgressHook",
+    "DetectionPictureHook",
+    "SaveQuantizedHook",
+]

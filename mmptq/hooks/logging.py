@@ -1,0 +1,67 @@
+"""Results into the log and MMEngine's visualizer backends."""
+
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+
+from mmptq.evaluation import ResultRow
+from mmptq.models import Plan, TensorSpec
+from mmptq.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CalibrationLoggingHook(Hook):
+    """Logs each row, and gives its numbers to the visualizer's backends (TensorBoard, files, ...).
+
+    Scalars are tagged ``<method>/<metric>``, their step is the number of the row. The config is
+    there already: MMEngine's Runner hands it to the backends.
+    """
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._described = False
+
+    def after_calib_eval(self, runner: Any, row: ResultRow) -> None:
+        """Log ``row``, and the plan beside the first row that has one."""
+        if not is_main_process():
+            return
+        self._describe_plan(runner)
+        scalars = row_scalars(row)
+        text = "  ".join(f"{name}={value:.6g}" for name, value in scalars.items())
+        print_log(f"{row.method} ({row.scope}, {row.bits}): {text}", logger="current")
+        if scalars:
+            tagged = {f"{row.method}/{name}": value for name, value in scalars.items()}
+            runner.visualizer.add_scalars(tagged, step=self._rows)
+        self._rows += 1
+
+    def _describe_plan(self, runner: Any) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        plan = getattr(model, "plan", None)
+        if plan is not None and not self._described:
+            self._described = True
+            print_log(describe_plan(plan), logger="current")
+
+
+def row_scalars(row: ResultRow) -> dict[str, float]:
+    """All numbers of a row that there are."""
+    costs = {name: getattr(row, name) for name in ("size_mb", "gbops", "seconds", "images")}
+    return {**row.metrics, **{name: value for name, value in costs.items() if value is not None}}
+
+
+def describe_plan(plan: Plan) -> str:
+    """One line: how many weights and inputs are quantized to how many bits."""
+    sites = {site.name: site.spec for site in plan.sites}
+    inputs = [None if x.inputs[0] is None else sites[x.inputs[0]] for x in plan.layers]
+    return (
+        f"quantization plan, scope {plan.scope}: {len(plan.layers)} layers; weights "
+        f"{_tally([x.weight for x in plan.layers])}; inputs {_tally(inputs)} through "
+        f"{len(sites)} quantizers; {len(plan.folds)} batch norms folded"
+    )
+
+
+def _tally(specs: list[TensorSpec | None]) -> str:
+    names = ["float" if s is None else f"{s.num_bits:g} bit" for s in specs]
+    return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))

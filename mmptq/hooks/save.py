@@ -1,0 +1,109 @@
+"""The quantized checkpoint."""
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner.checkpoint import get_state_dict, weights_to_cpu
+from torch import Tensor, nn
+
+import mmptq
+from mmptq.errors import MmptqError
+from mmptq.evaluation import Results, atomic_write
+from mmptq.registry import HOOKS
+
+
+@HOOKS.register_module()
+class SaveQuantizedHook(Hook):
+    """Saves the calibrated model in MMEngine's checkpoint form, whole or not at all.
+
+    It holds plain types and tensors only, so ``torch.load(weights_only=True)`` and all of
+    MMDetection's entry points read it.
+
+    Args:
+        filename: Name in the work dir, or a path.
+    """
+
+    # Before hooks that draw or report: what took long to compute is safe first.
+    priority = "HIGH"
+
+    def __init__(self, filename: str = "quantized.pth") -> None:
+        self.filename = filename
+
+    def after_calibrate(self, runner: Any, results: Results) -> None:
+        """Save ``runner.model``.
+
+        Raises:
+            MmptqError: The file cannot be written; one of that name is left as it was.
+        """
+        if not is_main_process():
+            return
+        path = Path(runner.work_dir, self.filename)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        save_checkpoint(path, model, checkpoint_meta(runner, results))
+        size = path.stat().st_size / 1e6
+        print_log(f"quantized checkpoint: {path} ({size:.1f} MB)", logger="current")
+
+
+def checkpoint_meta(runner: Any, results: Results) -> dict[str, Any]:
+    """What MMDetection looks for beside the weights, and where they come from."""
+    visualizer = getattr(runner, "visualizer", None)
+    dataset_meta = getattr(visualizer, "dataset_meta", None)
+    return plain(
+        {
+            "mmptq_version": mmptq.__version__,
+            "cfg": runner.cfg.pretty_text,
+            "dataset_meta": dataset_meta or {},
+            "epoch": 0,
+            "iter": 0,
+            "seed": getattr(runner, "seed", None),
+            "experiment_name": getattr(runner, "experiment_name", ""),
+            "time": time.strftime("%Y%m%d_%H%M%S"),
+            "results": results.to_dict(),
+        }
+    )
+
+
+def save_checkpoint(path: str | os.PathLike[str], model: nn.Module, meta: dict[str, Any]) -> None:
+    """Write ``{'meta', 'state_dict'}``.
+
+    Raises:
+        MmptqError: The file cannot be written.
+    """
+    state = weights_to_cpu(get_state_dict(model))
+    with atomic_write(path) as file:
+        try:
+            torch.save({"meta": meta, "state_dict": state}, file)
+        except RuntimeError as error:
+            # torch's zip writer hides the disk's error behind one of its own.
+            raise MmptqError(f"cannot write {path}: {error}; is the disk full?") from error
+
+
+def plain(value: Any) -> Any:
+    """``value`` in types that a ``weights_only`` load and JSON know.
+
+    Tuples and sets become lists, numpy's numbers Python's, arrays nested lists, and what is none of
+    these its ``str``. Tensors stay.
+    """
+    if value is None or isinstance(value, bool | Tensor):
+        return value
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    # Not isinstance: a subclass (an enum, a Path) would be pickled by its class.
+    if type(value) in (str, int, float):
+        return value
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(plain(item) for item in value)
+    return str(value)

@@ -1,0 +1,25 @@
+"""Model wrappers that carry the quantization, and the plan of what is quantized how."""
+
+from mmptq.models.plan import LayerPlan, Plan, SitePlan, build_plan, quantizable_layers
+from mmptq.models.qconfig import QConfig
+from mmptq.models.quant_detector import QuantDetector
+from mmptq.models.quant_model import PLAN_KEY, QuantModel
+from mmptq.models.scopes import SCOPES
+from mmptq.models.specs import TensorSpec
+from mmptq.models.trace import Trace, trace
+
+__all__ = [
+    "PLAN_KEY",
+    "SCOPES",
+    "LayerPlan",
+    "Plan",
+    "QConfig",
+    "QuantDetector",
+    "QuantModel",
+    "SitePlan",
+    "TensorSpec",
+    "Trace",
+    "build_plan",
+    "quantizable_layers",
+    "trace",
+]

@@ -1,0 +1,141 @@
+"""The ``qconfig``: what is quantized, and to how many bits.
+
+.. code-block:: python
+
+    qconfig = dict(
+        scope='full',                      # preset, see mmptq/models/scopes.py
+        weight=dict(num_bits=4),           # defaults of every layer in the scope
+        act=dict(num_bits=4),
+        overrides=[                        # first match wins; before the preset's own
+            dict(pattern='backbone.layer1.*', weight=dict(num_bits=8)),
+            dict(pattern='bbox_head.retina_cls', weight=None, act=None),   # stays float
+        ])
+"""
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmptq.errors import ConfigError
+from mmptq.models.scopes import scope_preset
+from mmptq.models.specs import ACT_DEFAULT, WEIGHT_DEFAULT, Override, TensorSpec, check_bool
+
+_KEYS = ("scope", "weight", "act", "overrides", "per_call", "fold_bn")
+
+
+@dataclass(frozen=True)
+class QConfig:
+    """The parsed ``qconfig``.
+
+    Args:
+        scope: Name of the preset.
+        weight: Default of the weights, ``None`` for float.
+        act: Default of the activations, ``None`` for float.
+        overrides: In order; the first match wins.
+        per_call: Whether a layer that runs several times per image reads through a quantizer of its
+            own in every call.
+        fold_bn: Whether batch norms are folded into the convolution before them.
+        weight_base: What an override's ``weight`` changes where the default is float.
+        act_base: The same for ``act``.
+    """
+
+    scope: str
+    weight: TensorSpec | None
+    act: TensorSpec | None
+    overrides: tuple[Override, ...]
+    per_call: bool = True
+    fold_bn: bool = True
+    weight_base: TensorSpec = WEIGHT_DEFAULT
+    act_base: TensorSpec = ACT_DEFAULT
+
+    @classmethod
+    def parse(cls, cfg: Mapping[str, Any]) -> "QConfig":
+        """Read and check a ``qconfig`` dict.
+
+        Raises:
+            ConfigError: Naming the key, the value and what would be right.
+        """
+        if not isinstance(cfg, Mapping):
+            raise ConfigError(f"qconfig = {cfg!r}: must be a dict")
+        for name in cfg:
+            if name not in _KEYS:
+                close = difflib.get_close_matches(name, _KEYS, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_KEYS)}"
+                raise ConfigError(f"qconfig.{name}: unknown key; {hint}")
+        scope = cfg.get("scope", "full")
+        preset = scope_preset(scope)
+        weight_base = WEIGHT_DEFAULT.merged(preset.weight, "scope.weight")
+        act_base = ACT_DEFAULT.merged(preset.act, "scope.act")
+        weight = _default_spec(weight_base, cfg, "weight")
+        act = _default_spec(act_base, cfg, "act")
+        own = cfg.get("overrides") or []
+        if not isinstance(own, list | tuple):
+            raise ConfigError(f"qconfig.overrides = {own!r}: must be a list of dicts")
+        overrides = [Override.parse(o, f"qconfig.overrides[{i}]") for i, o in enumerate(own)]
+        for override in overrides:
+            _check_override(override, weight or weight_base, act or act_base)
+        return cls(
+            scope,
+            weight,
+            act,
+            (*overrides, *preset.overrides(weight, act)),
+            check_bool(cfg.get("per_call", True), "qconfig.per_call"),
+            check_bool(cfg.get("fold_bn", True), "qconfig.fold_bn"),
+            weight_base,
+            act_base,
+        )
+
+    def resolve(
+        self, name: str, roles: Iterable[str]
+    ) -> tuple[TensorSpec | None, TensorSpec | None]:
+        """Specs of the weight and of the input of layer ``name``; ``None`` means float."""
+        roles = tuple(roles)
+        for override in self.overrides:
+            if override.matches(name, roles):
+                weight = override.apply("weight", self.weight, self.weight_base)
+                return weight, override.apply("act", self.act, self.act_base)
+        return self.weight, self.act
+
+    def check_patterns(self, names: Iterable[str]) -> None:
+        """Make sure that every pattern picks a layer.
+
+        Raises:
+            ConfigError: One matches nothing (the names nearest to it are listed).
+        """
+        names = list(names)
+        for override in self.overrides:
+            pattern = override.pattern
+            if pattern is not None and not fnmatch.filter(names, pattern):
+                near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+                raise ConfigError(
+                    f"{override.key}.pattern = {pattern!r} matches no quantizable layer; "
+                    f"nearest: {', '.join(near)}"
+                )
+
+
+def _default_spec(base: TensorSpec, cfg: Mapping[str, Any], which: str) -> TensorSpec | None:
+    if which in cfg and cfg[which] is None:
+        return None
+    given = cfg.get(which, {})
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"qconfig.{which} = {given!r}: must be a dict, or None for float")
+    spec = base.merged(given, f"qconfig.{which}")
+    _check_granularity(spec, f"qconfig.{which}", which)
+    return spec
+
+
+def _check_granularity(spec: TensorSpec | None, key: str, which: str) -> None:
+    if which == "act" and spec is not None and spec.per_channel:
+        raise ConfigError(f"{key}.per_channel = True: activations have one step a tensor")
+
+
+def _check_override(override: Override, weight: TensorSpec, act: TensorSpec) -> None:
+    """Fail on a malformed change now, whether or not it will match a layer."""
+    for which, spec in (("weight", weight), ("act", act)):
+        changes = override.changes.get(which)
+        if changes is not None and not isinstance(changes, Mapping):
+            raise ConfigError(f"{override.key}.{which} = {changes!r}: must be a dict, or None")
+        merged = override.apply(which, spec, spec)
+        _check_granularity(merged, f"{override.key}.{which}", which)

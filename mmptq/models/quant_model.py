@@ -1,0 +1,185 @@
+"""The wrapper that carries a model's quantization."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmptq.errors import CheckpointError
+from mmptq.models.fold import fold_batch_norms
+from mmptq.models.plan import Plan
+from mmptq.models.specs import TensorSpec
+from mmptq.modules import QuantLayer, replace_module, to_quantized
+from mmptq.quantizers import UniformQuantizer
+from mmptq.registry import QUANTIZERS, build
+
+PLAN_KEY = "quant_plan"
+
+
+class QuantModel(BaseModel):
+    """A float model that takes its quantized form when it is given a plan.
+
+    Loading decides: a float checkpoint (with or without the wrapper's prefix) gives the float
+    model, a quantized checkpoint holds its plan, so the model prepares itself and then loads. This
+    works through every loader that calls ``_load_from_state_dict``, torch's and MMEngine's.
+
+    Args:
+        model: The float model.
+        name: Attribute under which it is kept; also its prefix in the state dict.
+    """
+
+    quant_plan: Tensor
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        super().__init__(data_preprocessor=getattr(model, "data_preprocessor", None))
+        self._name = name
+        setattr(self, name, model)
+        self.plan: Plan | None = None
+        self.sites: dict[str, UniformQuantizer] = {}
+        self.register_load_state_dict_pre_hook(_prepare_for_state)
+
+    @property
+    def model(self) -> nn.Module:
+        """The wrapped model."""
+        return getattr(self, self._name)
+
+    def prepare(self, plan: Plan) -> None:
+        """Fold, swap and attach quantizers as ``plan`` says; they have no range yet.
+
+        Raises:
+            CheckpointError: The plan is of another model.
+            RuntimeError: The model is prepared already.
+        """
+        if self.plan is not None:
+            raise RuntimeError("the model is prepared already; build a new one")
+        check_plan_fits(plan, self.model)
+        fold_batch_norms(self.model, plan.folds)
+        for layer_plan in plan.layers:
+            float_layer = self.model.get_submodule(layer_plan.name)
+            layer = to_quantized(float_layer)
+            if layer_plan.weight is not None:
+                channels = layer.weight.shape[0] if layer_plan.weight.per_channel else None
+                layer.weight_quantizer = make_quantizer(layer_plan.weight, channels)
+            replace_module(self.model, float_layer, layer)
+        self._attach_sites(plan)
+        self.plan = plan
+        device = next(self.model.parameters()).device
+        self.register_buffer(PLAN_KEY, plan.to_tensor())
+        self.to(device)
+
+    def _attach_sites(self, plan: Plan) -> None:
+        layers = dict(self.quant_layers())
+        for site in plan.sites:
+            self.sites[site.name] = make_quantizer(site.spec, None)
+            layers[site.owner].input_quantizers.append(self.sites[site.name])
+        for layer_plan in plan.layers:
+            readers = [None if s is None else self.sites[s] for s in layer_plan.inputs]
+            layers[layer_plan.name].bind_inputs(readers)
+
+    def quant_layers(self) -> Iterator[tuple[str, QuantLayer]]:
+        """``(name, layer)`` of every swapped layer, named as in the plan."""
+        for name, module in self.model.named_modules():
+            if isinstance(module, QuantLayer):
+                yield name, module
+
+    def weight_quantizers(self) -> dict[str, UniformQuantizer]:
+        """Layer name -> quantizer of its weight, where it has one."""
+        named = ((name, layer.weight_quantizer) for name, layer in self.quant_layers())
+        return {name: quantizer for name, quantizer in named if quantizer is not None}
+
+    def enable_quantizers(self, weights: bool, activations: bool) -> None:
+        """Switch all quantizers that have a range on or off."""
+        for quantizer in self.weight_quantizers().values():
+            quantizer.enabled = weights and quantizer.calibrated
+        for quantizer in self.sites.values():
+            quantizer.enabled = activations and quantizer.calibrated
+
+    def start_pass(self) -> None:
+        """Tell the layers that a new forward pass begins."""
+        if self.plan is not None:
+            for _, layer in self.quant_layers():
+                layer.reset_calls()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The wrapped model's forward."""
+        self.start_pass()
+        return self.model(*args, **kwargs)
+
+
+def make_quantizer(spec: TensorSpec, channels: int | None) -> UniformQuantizer:
+    """Build the quantizer of one tensor, with ``channels`` steps or one."""
+    cfg: dict[str, Any] = {"type": spec.type, "num_bits": spec.num_bits}
+    if channels is not None:
+        cfg.update(ch_axis=0, num_channels=channels)
+    return build(QUANTIZERS, cfg, "qconfig", symmetric=spec.symmetric)
+
+
+def check_plan_fits(plan: Plan, model: nn.Module) -> None:
+    """Make sure that ``plan`` was made for a model built as ``model`` is.
+
+    Raises:
+        CheckpointError: It was not; the message names the first difference.
+    """
+    if plan.model_type != type(model).__name__:
+        raise CheckpointError(
+            f"the quantized checkpoint was made from a {plan.model_type}, the config builds a "
+            f"{type(model).__name__}; use the config it was made with"
+        )
+    modules = dict(model.named_modules())
+    wanted = {name: "" for pair in plan.folds for name in pair}
+    wanted.update({layer.name: layer.kind for layer in plan.layers})
+    for name, kind in wanted.items():
+        if name not in modules:
+            raise CheckpointError(
+                f"the quantized checkpoint has a layer {name!r} that the config's "
+                f"{plan.model_type} lacks; use the config it was made with"
+            )
+        built = type(modules[name]).__name__
+        if kind and built != kind:
+            raise CheckpointError(
+                f"the layer {name!r} is a {kind} in the quantized checkpoint and a {built} in the "
+                f"config's {plan.model_type}; use the config it was made with"
+            )
+
+
+def _prepare_for_state(
+    module: QuantModel, state_dict: dict[str, Tensor], prefix: str, *_: Any
+) -> None:
+    """Load hook: take the form that ``state_dict`` asks for."""
+    plan_key, inner = prefix + PLAN_KEY, f"{prefix}{module._name}."
+    if plan_key in state_dict:
+        _prepare_from_checkpoint(module, state_dict, prefix)
+        return
+    if module.plan is not None:
+        raise CheckpointError(
+            "a float checkpoint was given to a model that is quantized already; build a new model"
+        )
+    if not any(key.startswith(inner) for key in state_dict):
+        for key in [k for k in state_dict if k.startswith(prefix)]:
+            state_dict[inner + key[len(prefix) :]] = state_dict.pop(key)
+
+
+def _prepare_from_checkpoint(
+    module: QuantModel, state_dict: dict[str, Tensor], prefix: str
+) -> None:
+    plan = Plan.from_tensor(state_dict[prefix + PLAN_KEY])
+    if module.plan is None:
+        module.prepare(plan)
+    elif module.plan != plan:
+        raise CheckpointError(
+            "the quantized checkpoint has another plan than the model; build a new model"
+        )
+    expected = {prefix + key: value.shape for key, value in module.state_dict().items()}
+    missing = [key for key in expected if key not in state_dict]
+    if missing:
+        raise CheckpointError(
+            f"the quantized checkpoint lacks {len(missing)} tensors of the model, first "
+            f"{missing[0]!r}; it is incomplete or of another model"
+        )
+    for key, shape in expected.items():
+        if state_dict[key].shape != shape:
+            raise CheckpointError(
+                f"{key} has shape {tuple(state_dict[key].shape)} in the quantized checkpoint and "
+                f"{tuple(shape)} in the model; use the config it was made with"
+            )

@@ -1,0 +1,178 @@
+"""One eager forward pass that shows how a model's layers hang together.
+
+No graph is captured (fx and dynamo break on detectors). Layers are matched through the tensors
+they exchange: a tensor is known by its storage, view and in-place version.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+TensorKey = tuple[Any, ...]
+
+
+@dataclass
+class Trace:
+    """What one forward pass showed. Names are of the traced module's ``named_modules``.
+
+    Args:
+        calls: For each layer, in the order of first execution: an id of the tensor that each of its
+            calls read. Equal ids mean the same tensor.
+        first: Layers that read the image.
+        last: Layers whose output reaches the model's output through no other layer.
+        batch_norms: ``(layer, batch norm)`` where the norm, in every call, reads just what the
+            layer wrote, and nothing else reads it.
+    """
+
+    calls: dict[str, list[int]] = field(default_factory=dict)
+    first: set[str] = field(default_factory=set)
+    last: set[str] = field(default_factory=set)
+    batch_norms: list[tuple[str, str]] = field(default_factory=list)
+
+
+class _Recorder:
+    def __init__(self, image: Tensor) -> None:
+        self.image = image
+        self.alive: list[Tensor] = []  # keeps storages from being reused for later tensors
+        self.ids: dict[TensorKey, int] = {}
+        self.reads: dict[str, list[int]] = defaultdict(list)
+        self.writes: dict[str, list[int]] = defaultdict(list)
+        self.norm_reads: dict[str, list[int]] = defaultdict(list)
+        self.first: set[str] = set()
+        self.nodes: dict[Any, str] = {}  # autograd node of a layer's output -> layer
+
+    def tensor_id(self, x: Tensor) -> int:
+        key = (
+            x.untyped_storage().data_ptr(),
+            x.storage_offset(),
+            tuple(x.shape),
+            x.stride(),
+            x._version,
+        )
+        self.alive.append(x)
+        return self.ids.setdefault(key, len(self.ids))
+
+    def on_layer(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            if self.reads_image(args[0]):
+                self.first.add(name)
+            self.reads[name].append(self.tensor_id(args[0]))
+            self.writes[name].append(self.tensor_id(output))
+            if output.grad_fn is not None:
+                self.nodes[output.grad_fn] = name
+
+        return hook
+
+    def reads_image(self, x: Tensor) -> bool:
+        """Whether ``x`` is the image, perhaps padded or scaled, but not behind a layer."""
+        if x.grad_fn is None:
+            return x is self.image
+        return not behind([x], self.nodes)
+
+    def on_norm(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            self.norm_reads[name].append(self.tensor_id(args[0]))
+
+        return hook
+
+
+@contextmanager
+def _recording(model: nn.Module, layers: list[str], image: Tensor) -> Iterator[_Recorder]:
+    recorder, handles = _Recorder(image), []
+    for name, module in model.named_modules():
+        if name in layers:
+            handles.append(module.register_forward_hook(recorder.on_layer(name)))
+        elif isinstance(module, _BatchNorm) and module.running_var is not None:
+            handles.append(module.register_forward_pre_hook(recorder.on_norm(name)))
+    try:
+        yield recorder
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def trace(
+    model: nn.Module, layers: list[str], forward: Callable[[Tensor], Any], image: Tensor
+) -> Trace:
+    """Run ``forward(image)`` and record how ``layers`` of ``model`` exchange tensors.
+
+    Args:
+        model: Run in eval mode; its parameters and its modules' modes are left as they are.
+        layers: Names of the layers to watch.
+        forward: Runs the model and returns its raw outputs (tensors in nested tuples and lists).
+        image: ``(N, 3, H, W)`` float; a small one suffices.
+    """
+    # Each module's own: norms are often in eval mode inside a model that trains.
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    # A gradient is asked of the image, since some or all parameters may be frozen.
+    image = image.detach().clone().requires_grad_()
+    try:
+        with torch.enable_grad(), _recording(model, layers, image) as recorder:
+            outputs = forward(image)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    return Trace(
+        calls=dict(recorder.reads),
+        first=recorder.first,
+        last=behind(outputs, recorder.nodes),
+        batch_norms=_match_norms(recorder, _readers(outputs)),
+    )
+
+
+def _match_norms(recorder: _Recorder, readers: Counter[Any]) -> list[tuple[str, str]]:
+    writer = {tuple(ids): name for name, ids in recorder.writes.items()}
+    read_twice = {name for node, name in recorder.nodes.items() if readers[node] > 1}
+    # Equality of the whole call lists: a layer shared by several norms matches none of them.
+    pairs = ((writer.get(tuple(ids)), norm) for norm, ids in recorder.norm_reads.items())
+    return [(layer, norm) for layer, norm in pairs if layer and layer not in read_twice]
+
+
+def _readers(outputs: Any) -> Counter[Any]:
+    """How many operations read the output of each autograd node behind ``outputs``."""
+    readers: Counter[Any] = Counter()
+    todo = [t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None]
+    seen = set(todo)
+    while todo:
+        for parent, _ in todo.pop().next_functions:
+            readers[parent] += 1
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                todo.append(parent)
+    return readers
+
+
+def behind(outputs: Any, nodes: dict[Any, str]) -> set[str]:
+    """Layers from which ``outputs`` are computed through no other layer (an autograd walk)."""
+    last: set[str] = set()
+    seen: set[Any] = set()
+    todo = [t.grad_fn for t in flatten_tensors(outputs)]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node in nodes:
+            last.add(nodes[node])
+        else:
+            todo.extend(parent for parent, _ in node.next_functions)
+    return last
+
+
+def flatten_tensors(outputs: Any) -> Iterator[Tensor]:
+    """All tensors in nested tuples, lists and dicts."""
+    if isinstance(outputs, Tensor):
+        yield outputs
+    elif isinstance(outputs, dict):
+        for value in outputs.values():
+            yield from flatten_tensors(value)
+    elif isinstance(outputs, tuple | list):
+        for value in outputs:
+            yield from flatten_tensors(value)

@@ -1,0 +1,157 @@
+r"""A distribution on the real line that is constant between edges, and what quantizing it costs.
+
+With step :math:`s` and the whole bounds :math:`a \le 0 \le b` of the codes (in steps from zero),
+the error of a value :math:`x = s u` is :math:`s e(u)`, :math:`e(u) = u - k(u)`, :math:`k(u) =
+\mathrm{clamp}(\mathrm{round}(u), a, b)`. Its p-th power has the antiderivative
+
+.. math:: F(u) = \int_0^u |e(t)|^p dt = k C + \mathrm{sign}(u - k) \frac{|u - k|^{p+1}}{p+1},
+          \qquad C = \frac{2 \cdot 0.5^{p+1}}{p+1},
+
+(:math:`C` is one whole rounding cell), which holds inside the clips and beyond them. So the mean
+error over a bin of constant density is exact however many cells the bin spans, or a cell spans
+bins. Real bounds, as real bit-widths have them, need no extra case: rounding is monotone, hence
+``round(clamp(u, A, B)) == clamp(round(u), round(A), round(B))``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_CHUNK = 1 << 17  # (candidate, edge) pairs at a time
+
+
+@dataclass(frozen=True)
+class QuantGrid:
+    """Levels ``scale * k`` for the whole numbers ``bottom <= k <= top``; each ``(K,)`` float64."""
+
+    scale: Tensor
+    bottom: Tensor
+    top: Tensor
+
+
+class PiecewiseDensity:
+    """Counts on adjacent pieces of the real line, uniform on each; one of width 0 is a point mass.
+
+    Args:
+        edges: ``(E + 1,)`` float64, not descending.
+        counts: ``(E,)`` float64.
+    """
+
+    def __init__(self, edges: Tensor, counts: Tensor) -> None:
+        self.edges = edges
+        self.counts = counts
+        width = edges.diff()
+        self._is_point = (width == 0) & (counts > 0)
+        self._points = edges[:-1][self._is_point]
+        self._point_counts = counts[self._is_point]
+        spread = torch.where(width > 0, counts, torch.zeros_like(counts))
+        self._density = spread / torch.where(width > 0, width, torch.ones_like(width))
+        self._spread = spread
+
+    @classmethod
+    def from_bins(
+        cls, edges: Tensor, counts: Tensor, low: float, high: float, zeros: int
+    ) -> "PiecewiseDensity":
+        """Density of binned non-zero values whose exact extremes are known.
+
+        Args:
+            edges: ``(E + 1,)`` ascending, with the empty bin around zero among them.
+            counts: ``(E,)``.
+            low: Smallest value (zeros counted): the lowest bin is cut off there.
+            high: Largest value.
+            zeros: Count of exact zeros, made a point mass at 0.
+        """
+        used = counts.nonzero().flatten()
+        if not used.numel():
+            return cls(torch.zeros(2, dtype=torch.float64), torch.tensor([float(zeros)]).double())
+        first, last = int(used[0]), int(used[-1])
+        edges, counts = edges[first : last + 2].clone(), counts[first : last + 1]
+        # An extreme of 0 says nothing about the non-zero values, whose bins end short of it anyway.
+        edges = edges.clamp(min=low if low != 0.0 else None, max=high if high != 0.0 else None)
+        if zeros:
+            edges, counts = _insert_zeros(edges, counts, zeros)
+        return cls(edges, counts)
+
+    @property
+    def total(self) -> float:
+        """Number of values."""
+        return float(self.counts.sum())
+
+    def abs_moment(self, order: float, center: float, skip_zeros: bool) -> float:
+        """Mean of ``|x - center| ** order``, each piece taken at its middle."""
+        middle = (self.edges[:-1] + self.edges[1:]) / 2.0
+        counts = self._without_zeros() if skip_zeros else self.counts
+        return float(((middle - center).abs() ** order) @ counts / counts.sum().clamp(min=1.0))
+
+    def mean(self) -> float:
+        """Mean of all values."""
+        return float(((self.edges[:-1] + self.edges[1:]) / 2.0) @ self.counts / self.total)
+
+    def quantile(self, q: float) -> float:
+        """The value below which a share ``q`` of the values lies, linear within a piece."""
+        # numpy's rank q * (n - 1) counts from the first value, whose mass is centred at 0.5 here.
+        rank = q * (self.total - 1.0) + 0.5
+        cumulative = self.counts.cumsum(0)
+        i = min(int(torch.searchsorted(cumulative, rank)), len(self.counts) - 1)
+        share = (rank - float(cumulative[i] - self.counts[i])) / float(self.counts[i])
+        left, right = float(self.edges[i]), float(self.edges[i + 1])
+        return left + (right - left) * min(max(share, 0.0), 1.0)
+
+    def lp_error(self, grid: QuantGrid, p: float) -> Tensor:
+        """Mean of ``|Q(x) - x| ** p`` for each of ``K`` grids, ``(K,)`` float64."""
+        per_chunk = max(1, _CHUNK // self.edges.numel())
+        errors = [
+            self._lp_error(grid.scale[i:j, None], grid.bottom[i:j, None], grid.top[i:j, None], p)
+            for i, j in _chunks(grid.scale.numel(), per_chunk)
+        ]
+        return torch.cat(errors) / self.total
+
+    def _lp_error(self, scale: Tensor, bottom: Tensor, top: Tensor, p: float) -> Tensor:
+        steps = self.edges / scale
+        code = torch.minimum(torch.maximum(steps.round(), bottom), top)
+        rest = steps.sub_(code)
+        antiderivative = rest.abs().pow_(p + 1.0).copysign_(rest).div_(p + 1.0)
+        antiderivative.add_(code, alpha=2.0 * 0.5 ** (p + 1.0) / (p + 1.0))
+        error = antiderivative.diff(dim=1) @ self._density * scale[:, 0].pow(p + 1.0)
+        if self._points.numel():
+            steps = self._points / scale
+            rest = steps - torch.minimum(torch.maximum(steps.round(), bottom), top)
+            error += (rest * scale).abs().pow_(p) @ self._point_counts
+        return error
+
+    def histogram(self, num_bins: int, low: float, high: float) -> Tensor:
+        """Counts of the non-zero values in equal bins of ``[low, high]``, ``(num_bins,)`` float64.
+
+        A piece that spans several bins is shared out by length.
+        """
+        linear = np.linspace(low, high, num_bins + 1)
+        cumulative = np.concatenate([[0.0], self._spread.cumsum(0).numpy()])
+        counts = torch.from_numpy(np.diff(np.interp(linear, self.edges.numpy(), cumulative)))
+        points = self._points[self._points != 0]
+        index = ((points - low) * (num_bins / (high - low))).floor().long().clamp(0, num_bins - 1)
+        return counts.index_add_(0, index, self._point_counts[self._points != 0])
+
+    def _without_zeros(self) -> Tensor:
+        return torch.where(self._is_point & (self.edges[:-1] == 0), 0.0, self.counts)
+
+
+def _insert_zeros(edges: Tensor, counts: Tensor, zeros: int) -> tuple[Tensor, Tensor]:
+    """Put a piece ``[0, 0]`` with ``zeros`` values where it belongs among the others."""
+    at = int(torch.searchsorted(edges, torch.zeros((), dtype=edges.dtype)))
+    point, empty = torch.tensor([float(zeros)]).double(), torch.zeros(1, dtype=torch.float64)
+    zero_edges = torch.zeros(2, dtype=torch.float64)
+    if at == 0:
+        return torch.cat([zero_edges, edges]), torch.cat([point, empty, counts])
+    if at == edges.numel():
+        return torch.cat([edges, zero_edges]), torch.cat([counts, empty, point])
+    # Zero lies in the empty bin between the two sides, which the point splits in two.
+    return (
+        torch.cat([edges[:at], zero_edges, edges[at:]]),
+        torch.cat([counts[:at], point, empty, counts[at:]]),
+    )
+
+
+def _chunks(total: int, size: int) -> list[tuple[int, int]]:
+    return [(i, min(i + size, total)) for i in range(0, total, size)]

@@ -1,0 +1,139 @@
+r"""Quantization as pure functions of tensors.
+
+A uniform quantizer with step :math:`s` (the papers' :math:`\Delta`), zero point :math:`z` and codes
+``quant_min..quant_max`` maps
+
+.. math:: \hat x = s \cdot (\mathrm{round}(\mathrm{clamp}(x / s, q_{min} - z, q_{max} - z)))
+
+with rounding to nearest, ties to even. For integer bounds this is the usual
+``s * (clamp(round(x / s) + z, q_min, q_max) - z)``: clamping to integers and rounding commute. For
+a *real-valued* bit-width :math:`b` the bounds are real too (:math:`2^b - 1` apart) and the clamp
+comes first, so the rounding error is a continuous function of :math:`b`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MIN_BITS = 1.0
+MAX_BITS = 16.0
+
+
+@dataclass(frozen=True)
+class QuantScheme:
+    """What decides a quantizer's levels, apart from its range.
+
+    Args:
+        num_bits: Whole or real bit-width in [1, 16].
+        symmetric: Zero point 0 (else affine: any range that holds 0).
+        signed: Signed codes; only for ``symmetric`` (an affine quantizer has unsigned codes).
+    """
+
+    num_bits: float
+    symmetric: bool
+    signed: bool
+
+    @property
+    def levels(self) -> float:
+        """Distance between the smallest and the largest code, ``2**num_bits - 1``."""
+        return 2.0**self.num_bits - 1.0
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Smallest and largest code."""
+        quant_min = -(2.0 ** (self.num_bits - 1.0)) if self.signed else 0.0
+        return quant_min, quant_min + self.levels
+
+
+def round_ste(x: Tensor) -> Tensor:
+    """Round to nearest, ties to even; the gradient passes as if nothing happened (STE)."""
+    return x + (x.round() - x).detach()
+
+
+def range_to_params(low: Tensor, high: Tensor, scheme: QuantScheme) -> tuple[Tensor, Tensor]:
+    """Step and zero point of the quantizer that covers ``[low, high]``.
+
+    Symmetric: with ``c = max(|low|, |high|)`` the step is ``2c / (2^b - 1)`` when signed and
+    ``c / (2^b - 1)`` when not (LAPQ eq. 2 and 3, corrected). Affine: the range is widened to hold 0
+    and 0 is an exact level.
+
+    Args:
+        low: Lower clip of each channel, any shape (0-dim for per-tensor).
+        high: Upper clip, same shape, ``high >= low``.
+        scheme: Bit-width and kind of the quantizer.
+
+    Returns:
+        ``scale`` and ``zero_point`` (whole numbers as floats), both of the shape of ``low``. A
+        channel whose range is empty (all zeros) gets the step 1.
+    """
+    if scheme.symmetric:
+        clip = torch.maximum(low.abs(), high.abs()) if scheme.signed else high
+        width = 2.0 * clip if scheme.signed else clip
+    else:
+        low, high = low.clamp(max=0.0), high.clamp(min=0.0)
+        width = high - low
+    tiny = torch.finfo(width.dtype).tiny
+    scale = (width / scheme.levels).clamp(min=tiny)
+    scale = torch.where(width > 0, scale, torch.ones_like(width))
+    if scheme.symmetric:
+        return scale, torch.zeros_like(scale)
+    return scale, (-low / scale).round().clamp(0.0, math.floor(scheme.levels))
+
+
+def per_channel(param: Tensor, ndim: int, ch_axis: int | None) -> Tensor:
+    """Reshape a ``(C,)`` parameter to broadcast along ``ch_axis`` of an ``ndim`` tensor."""
+    if ch_axis is None or param.dim() == 0:
+        return param
+    shape = [1] * ndim
+    shape[ch_axis] = -1
+    return param.reshape(shape)
+
+
+def quantize(
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    quant_min: float,
+    quant_max: float,
+    ch_axis: int | None = None,
+) -> Tensor:
+    """Codes of ``x`` (whole numbers in a float tensor of the shape of ``x``), not differentiable.
+
+    ``scale`` and ``zero_point`` are 0-dim, or ``(C,)`` along ``ch_axis``.
+    """
+    scale = per_channel(scale, x.dim(), ch_axis)
+    zero_point = per_channel(zero_point, x.dim(), ch_axis)
+    steps = (x / scale).clamp(quant_min - zero_point, quant_max - zero_point).round()
+    return (steps + zero_point).detach()
+
+
+def dequantize(
+    codes: Tensor, scale: Tensor, zero_point: Tensor, ch_axis: int | None = None
+) -> Tensor:
+    """Real values of ``codes``: ``scale * (codes - zero_point)``."""
+    scale = per_channel(scale, codes.dim(), ch_axis)
+    return (codes - per_channel(zero_point, codes.dim(), ch_axis)) * scale
+
+
+def fake_quantize(
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    quant_min: float,
+    quant_max: float,
+    ch_axis: int | None = None,
+) -> Tensor:
+    """Quantize and dequantize ``x``; same shape and dtype.
+
+    Differentiable in ``x`` (straight through inside the clip range, zero outside) and in ``scale``
+    (inside: rounding error; outside: the clip bound), which is the gradient of LSQ (Esser et al.
+    2020, eq. 3). Without gradients the work is done in place on one new tensor.
+    """
+    scale = per_channel(scale, x.dim(), ch_axis)
+    low, high = quant_min - zero_point, quant_max - zero_point
+    low, high = per_channel(low, x.dim(), ch_axis), per_channel(high, x.dim(), ch_axis)
+    if torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad):
+        return round_ste((x / scale).clamp(low, high)) * scale
+    return (x / scale).clamp_(low, high).round_().mul_(scale)

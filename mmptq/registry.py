@@ -1,0 +1,87 @@
+"""The registries. Where MMEngine has a root, ours is its child, so its configs reach our classes.
+
+A config names a class by ``type='mmptq.ClassName'``. MMEngine imports this file when it first
+meets the scope ``mmptq``, and the ``locations`` below when it first looks a class up.
+"""
+
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine import registry as root
+from mmengine.registry import Registry
+
+from mmptq.errors import ConfigError
+
+
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
+    return Registry(name, parent=parent, scope="mmptq", locations=list(locations))
+
+
+def _own(name: str, *locations: str) -> Registry:
+    return Registry(name, scope="mmptq", locations=list(locations))
+
+
+MODELS = _child("model", root.MODELS, "mmptq.models")
+DATASETS = _child("dataset", root.DATASETS, "mmptq.datasets")
+HOOKS = _child("hook", root.HOOKS, "mmptq.hooks")
+RUNNERS = _child("runner", root.RUNNERS, "mmptq.runner")
+
+OBSERVERS = _own("observer", "mmptq.observers")
+QUANTIZERS = _own("quantizer", "mmptq.quantizers")
+ADAPTERS = _own("adapter", "mmptq.adapters")
+STEPS = _own("step", "mmptq.algorithms")
+
+
+def build(registry: Registry, cfg: Mapping[str, Any], key: str, **defaults: Any) -> Any:
+    """Build an object of one of mmptq's own registries.
+
+    ``Registry.build`` would search the registry tree of the default scope (``mmdet``) first and
+    warn about it; our own registries have no such relatives. It also leaves a misspelt argument to
+    a bare ``TypeError``; here the message names the config key.
+
+    Args:
+        registry: Where ``type`` is looked up.
+        cfg: ``type`` and the constructor's arguments.
+        key: Where in the config ``cfg`` stands, for the error message.
+        defaults: Arguments that ``cfg`` does not set.
+
+    Raises:
+        ConfigError: ``cfg`` is not a mapping with ``type``, the type is unknown, or an argument is
+            unknown or missing.
+    """
+    if not isinstance(cfg, Mapping) or "type" not in cfg:
+        raise ConfigError(f"{key} must be a dict with the key 'type', got {cfg!r}")
+    kwargs = {**defaults, **cfg}
+    name = kwargs.pop("type")
+    cls = name if inspect.isclass(name) else _lookup(registry, name, key)
+    _check_arguments(cls, kwargs, key)
+    return cls(**kwargs)
+
+
+def _lookup(registry: Registry, name: str, key: str) -> type:
+    registry.import_from_location()
+    cls = registry.get(name)
+    if cls is None:
+        known = sorted(registry.module_dict)
+        close = difflib.get_close_matches(name.rsplit(".", 1)[-1], known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+        raise ConfigError(f"{key}.type: no {registry.name} is called {name!r}; {hint}")
+    return cls
+
+
+def _check_arguments(cls: type, kwargs: dict[str, Any], key: str) -> None:
+    signature = inspect.signature(cls)
+    parameters = signature.parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name in kwargs:
+        if name not in parameters and not takes_any:
+            raise ConfigError(
+                f"{key}.{name}: unknown argument of {cls.__name__}; "
+                f"it takes {', '.join(parameters)}"
+            )
+    try:
+        signature.bind(**kwargs)
+    except TypeError as error:
+        raise ConfigError(f"{key}: {cls.__name__}: {error}") from error

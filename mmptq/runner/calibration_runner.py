@@ -1,0 +1,265 @@
+"""From float weights to a quantized checkpoint, with the mAP before and after."""
+
+import copy
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.runner import Runner, set_random_seed
+from torch import nn
+
+from mmptq.adapters import Adapter, find_adapter
+from mmptq.algorithms import RangeCalibration
+from mmptq.algorithms.base import Step
+from mmptq.engine import (
+    CalibrationContext,
+    CalibrationSet,
+    StageStore,
+    check_files,
+    check_weights,
+    image_path,
+    load_float_checkpoint,
+)
+from mmptq.errors import ConfigError
+from mmptq.evaluation import (
+    FLOAT_METHOD,
+    ModelCost,
+    ResultRow,
+    Results,
+    model_cost,
+    nominal_shape,
+    profile_model,
+)
+from mmptq.models import QConfig, QuantModel
+from mmptq.registry import RUNNERS
+from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
+from mmptq.runner.prepare_config import calibration_hooks, complete_config, plain
+from mmptq.runner.settings import CalibrationSettings
+
+T = TypeVar("T")
+
+BASELINE = "minmax"
+
+
+@RUNNERS.register_module()
+class CalibrationRunner(Runner):
+    """MMEngine's Runner with :meth:`calibrate`.
+
+    Everything that a user can get wrong is checked before the first long stage. Every finished stage
+    is kept in ``<work_dir>/stages``; with ``resume`` a killed run goes on and ends in the same
+    result.
+    """
+
+    model: QuantModel
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> "CalibrationRunner":
+        """Build from an MMEngine config; a plain detector is wrapped.
+
+        Raises:
+            ConfigError: The config cannot work; names the key, the value and the fix.
+        """
+        cfg = copy.deepcopy(cfg)
+        complete_config(cfg)
+        QConfig.parse(cfg.qconfig)
+        CalibrationSettings.parse(cfg.calib_cfg)
+        _check_writable(cfg.work_dir)
+        runner = super().from_cfg(cfg)
+        for hook in calibration_hooks(cfg):
+            runner.register_hook(hook, priority="LOW")
+        return runner
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Keep the model bare: calibration exchanges statistics, not gradients."""
+        return model.to(get_device())
+
+    @cached_property
+    def settings(self) -> CalibrationSettings:
+        """The parsed ``calib_cfg``."""
+        return CalibrationSettings.parse(self.cfg.calib_cfg)
+
+    @cached_property
+    def qconfig(self) -> QConfig:
+        """The parsed ``qconfig``."""
+        return QConfig.parse(self.cfg.qconfig)
+
+    @cached_property
+    def adapter(self) -> Adapter:
+        """The adapter of the model's family."""
+        return find_adapter(self.model.model)
+
+    def calibrate(self) -> Results:
+        """Quantize the model and measure it.
+
+        Returns:
+            One row a method: float, naive min-max, the recipe.
+
+        Raises:
+            MmptqError: A subclass of it, about the input, before any long work; or later when the
+                disk is full or NaN turns up. Finished stages are kept.
+        """
+        plan = self.adapter.plan(self.qconfig)
+        data = self._calibration_set()
+        load_float_checkpoint(self.model, self._float_checkpoint())
+        check_weights(self.model)
+        store = StageStore(Path(self.work_dir) / "stages", self._fingerprint(), self._resume)
+        context = CalibrationContext(self.model, self.adapter, data, store, self.track)
+        results = Results(
+            config=str(self.cfg.filename),
+            float_checkpoint=self._float_checkpoint(),
+            calibration=plain(self.cfg.calib_cfg) | {"qconfig": plain(self.cfg.qconfig)},
+        )
+        self.call_hook("before_run")
+        self.call_hook("before_calibrate")
+        profile = profile_model(self.adapter, nominal_shape(self.cfg))
+        self._float_row(results, store, model_cost(profile))
+        self.model.prepare(plan)
+        self.quantized_cost = model_cost(profile, plan)
+        context.activation_statistics()
+        self._baseline_row(results, context)
+        self._recipe_row(results, context)
+        results.to_json(Path(self.work_dir) / "results.json")
+        self.call_hook("after_calibrate", results=results)
+        self.logger.info(f"\n{results.to_text()}")
+        return results
+
+    def track(self, items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]:
+        """Yield ``items`` and tell the hooks how far it is."""
+        total = len(items) if total is None else total  # type: ignore[arg-type]
+        self.call_hook("before_calib_task", name=name, total=total)
+        for index, item in enumerate(items):
+            yield item
+            self.call_hook("after_calib_iter", name=name, index=index)
+        self.call_hook("after_calib_task", name=name)
+
+    def evaluate(self, method: str) -> dict[str, float]:
+        """The test evaluator's metrics of the model as it is now."""
+        self.method = method
+        loop = self.build_test_loop(self._test_loop)
+        return loop.run()
+
+    def _float_row(self, results: Results, store: StageStore, cost: ModelCost) -> None:
+        row = ResultRow(FLOAT_METHOD, "-", 32, 32, size_mb=cost.float_size_mb, gbops=cost.gbops)
+        if self.settings.eval_float:
+            row.metrics = store.once("metrics_float", lambda: self.evaluate(FLOAT_METHOD))
+        self._add_row(results, row)
+
+    def _baseline_row(self, results: Results, context: CalibrationContext) -> None:
+        if not self.settings.baseline or self.settings.method == BASELINE:
+            return
+        store = context.store
+        if not store.has("metrics_minmax"):
+            seconds = self._run_step(RangeCalibration(), context, 0)
+            metrics = self.evaluate(BASELINE)
+            store.save("metrics_minmax", {"metrics": metrics, "seconds": seconds})
+        self._add_row(results, self._quantized_row(BASELINE, context, "metrics_minmax"))
+
+    def _recipe_row(self, results: Results, context: CalibrationContext) -> None:
+        store, method = context.store, self.settings.method
+        seconds = self._run_recipe(context)
+        if not store.has("metrics_recipe"):
+            store.save("metrics_recipe", {"metrics": self.evaluate(method), "seconds": seconds})
+        self._add_row(results, self._quantized_row(method, context, "metrics_recipe"))
+
+    def _run_recipe(self, context: CalibrationContext) -> float:
+        """Run or reload the steps; the seconds that they took."""
+        stages = [f"step_{i:02d}_{type(s).__name__}" for i, s in enumerate(self.settings.steps)]
+        done = max((i for i, stage in enumerate(stages) if context.store.has(stage)), default=-1)
+        seconds = 0.0
+        if done >= 0:
+            saved = context.store.load(stages[done])
+            self.model.load_state_dict(saved["state"])
+            seconds = saved["seconds"]
+        for index in range(done + 1, len(stages)):
+            seconds += self._run_step(self.settings.steps[index], context, index)
+            state = {"state": self.model.state_dict(), "seconds": seconds}
+            context.store.save(stages[index], state)
+            if index > 0:
+                context.store.drop(stages[index - 1])
+        return seconds
+
+    def _run_step(self, step: Step, context: CalibrationContext, index: int) -> float:
+        # Every step starts from its own seed, so that a resumed run draws the same numbers.
+        set_random_seed(self.settings.seed + index)
+        start = time.perf_counter()
+        step.run(context)
+        return time.perf_counter() - start
+
+    def _quantized_row(self, method: str, context: CalibrationContext, stage: str) -> ResultRow:
+        measured, qconfig = context.store.load(stage), self.qconfig
+        return ResultRow(
+            method,
+            qconfig.scope,
+            qconfig.weight.num_bits if qconfig.weight else 32,
+            qconfig.act.num_bits if qconfig.act else 32,
+            metrics=measured["metrics"],
+            size_mb=self.quantized_cost.size_mb,
+            gbops=self.quantized_cost.gbops,
+            seconds=context.statistics_seconds + measured["seconds"],
+            images=self.settings.num_images,
+        )
+
+    def _add_row(self, results: Results, row: ResultRow) -> None:
+        results.add(row)
+        self.call_hook("after_calib_eval", row=row)
+
+    def _calibration_set(self) -> CalibrationSet:
+        """Read and check all data, that of the evaluation too."""
+        cfg = calibration_dataset_cfg(self.cfg)
+        dataset = build_dataset(cfg, "the calibration set")
+        test_set = build_dataset(copy.deepcopy(self.cfg.test_dataloader["dataset"]), "the test set")
+        check_files([image_path(test_set, i) for i in range(len(test_set))])
+        data = CalibrationSet(
+            dataset,
+            self.settings.num_images,
+            self.settings.seed,
+            self.settings.cache_gb,
+            Path(self.work_dir) / "stages",
+        )
+        warn_about_overlap(data.paths, test_set)
+        return data
+
+    def _float_checkpoint(self) -> str:
+        path = self._load_from
+        if not path:
+            raise ConfigError("load_from is not set: give the float weights by --checkpoint")
+        return str(path)
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What the stages depend on."""
+        test = [self.cfg.test_dataloader, self.cfg.test_evaluator]
+        return {
+            "float_checkpoint": self._float_checkpoint(),
+            "calib_cfg": plain(self.cfg.calib_cfg),
+            "qconfig": plain(self.cfg.qconfig),
+            "model": _digest(self.cfg.model),
+            "calibration_set": _digest(calibration_dataset_cfg(self.cfg)),
+            "test_set": _digest(test),
+        }
+
+
+def _digest(cfg: Any) -> str:
+    return hashlib.sha256(json.dumps(plain(cfg), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_writable(work_dir: str) -> None:
+    """Fail now if results could not be written later.
+
+    Raises:
+        ConfigError: The folder cannot be made or written.
+    """
+    try:
+        os.makedirs(work_dir, exist_ok=True)
+        probe = Path(work_dir) / f".writable{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"work_dir = {work_dir!r} cannot be written ({error})") from error

@@ -1,0 +1,73 @@
+"""Command-line options that the tools share, and what they mean for a config."""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from torch import distributed as dist
+
+from mmptq.errors import ConfigError
+from mmptq.runner.prepare_config import set_data_root
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every tool that runs a config."""
+    parser.add_argument("--work-dir", help="where results go (default: work_dirs/<config name>)")
+    parser.add_argument("--data-root", help="replaces data_root in all datasets and evaluators")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="changes of the config, e.g. qconfig.weight.num_bits=6 calib_cfg.num_images=64",
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        default="none",
+        help="job launcher; with torchrun it is 'pytorch'",
+    )
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace, *extra: str | None) -> Config:
+    """The config of ``args``, with the files ``extra``, then the command line, on top.
+
+    Raises:
+        ConfigError: A file does not exist or is no config.
+    """
+    cfg = read_config(args.config)
+    for path in extra:
+        if path is not None:
+            cfg.merge_from_dict(read_config(path)._cfg_dict.to_dict())
+    if args.data_root:
+        set_data_root(cfg, args.data_root)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    stem = Path(args.config).stem
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / stem)
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    return cfg
+
+
+def read_config(path: str) -> Config:
+    """Parse a config file.
+
+    Raises:
+        ConfigError: It does not exist, or does not parse.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"there is no config file {path}")
+    try:
+        return Config.fromfile(path)
+    except Exception as error:
+        raise ConfigError(f"cannot parse the config {path}: {error}") from error
+
+
+def init_processes(launcher: str) -> None:
+    """Join the process group where MMEngine cannot: it assumes a GPU for torch's launcher."""
+    if launcher == "pytorch" and not torch.cuda.is_available():
+        dist.init_process_group(backend="gloo")

@@ -1,0 +1,104 @@
+"""Turns what a user has (any MMDetection config) into what the CalibrationRunner runs."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from mmptq.errors import ConfigError
+
+WRAPPER = "mmptq.QuantDetector"
+
+# The recipe of a config that names none: MMSE, the strongest that needs no search.
+DEFAULT_CALIB = {
+    "method": "mmse",
+    "steps": [
+        {
+            "type": "RangeCalibration",
+            "weight": {"type": "LpNormObserver", "p": 2.0},
+            "act": {"type": "LpNormObserver", "p": 2.0},
+        }
+    ],
+}
+
+DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
+    "progress": {"type": "mmptq.CalibrationProgressHook"},
+    "logging": {"type": "mmptq.CalibrationLoggingHook"},
+    "pictures": {"type": "mmptq.DetectionPictureHook"},
+    "save": {"type": "mmptq.SaveQuantizedHook"},
+}
+
+
+def wrap_model(cfg: Config) -> None:
+    """Make ``cfg.model`` a quantizable one, if it is a plain detector."""
+    model = cfg.model
+    if model["type"] not in (WRAPPER, WRAPPER.rpartition(".")[2]):
+        model["detector_type"], model["type"] = model["type"], WRAPPER
+
+
+def set_data_root(cfg: Config, data_root: str) -> None:
+    """Use ``data_root`` wherever the config's datasets and evaluators name their own.
+
+    Datasets have ``data_root``; evaluators hold whole annotation paths that begin with it.
+    """
+    old_roots = {d["data_root"] for d in _dicts(cfg._cfg_dict) if d.get("data_root")}
+    new_root = data_root.rstrip("/") + "/"
+
+    def replaced(value: str) -> str:
+        for root in sorted(old_roots, key=len, reverse=True):
+            if value.startswith(root):
+                return new_root + value[len(root) :].lstrip("/")
+        return value
+
+    for entry in _dicts(cfg._cfg_dict):
+        for key, value in entry.items():
+            if isinstance(value, str) and key in ("data_root", "ann_file"):
+                entry[key] = replaced(value)
+
+
+def _dicts(node: Any) -> list[Any]:
+    """All dicts in nested dicts and lists."""
+    if isinstance(node, dict):
+        return [node, *(d for value in node.values() for d in _dicts(value))]
+    if isinstance(node, list | tuple):
+        return [d for value in node for d in _dicts(value)]
+    return []
+
+
+def complete_config(cfg: Config) -> None:
+    """Wrap the model, fill in the default recipe, check that nothing else is missing.
+
+    Raises:
+        ConfigError: One is missing (tells how to give it).
+    """
+    hints = {
+        "model": "this is no MMDetection config",
+        "qconfig": "inherit configs/_base_/quant/*.py, or give one by --qconfig",
+        "test_dataloader": "the mAP is measured on it",
+        "test_evaluator": "the mAP is measured by it",
+    }
+    for key, hint in hints.items():
+        if cfg.get(key) is None:
+            raise ConfigError(f"the config lacks {key!r}: {hint}")
+    wrap_model(cfg)
+    cfg.setdefault("calib_cfg", copy.deepcopy(DEFAULT_CALIB))
+
+
+def calibration_hooks(cfg: Config) -> list[dict[str, Any]]:
+    """The default hooks with the changes of ``calib_hooks`` (an entry of ``None`` removes one)."""
+    hooks: dict[str, Any] = copy.deepcopy(DEFAULT_HOOKS)
+    for name, change in (cfg.get("calib_hooks") or {}).items():
+        hooks[name] = change and {**hooks.get(name, {}), **change}
+    return [hook for hook in hooks.values() if hook]
+
+
+def plain(value: Any, on_other: Callable[[Any], Any] = str) -> Any:
+    """``value`` in JSON's types."""
+    if isinstance(value, ConfigDict | dict):
+        return {str(k): plain(v, on_other) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v, on_other) for v in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return on_other(value)

@@ -1,0 +1,66 @@
+"""``calib_cfg``: the recipe and its surroundings, checked before any work is done."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mmptq.algorithms import Step
+from mmptq.errors import ConfigError
+from mmptq.registry import STEPS, build
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """The parsed ``calib_cfg``.
+
+    Args:
+        method: Label of the recipe's row in the results.
+        steps: The recipe.
+        num_images: Calibration images.
+        seed: Decides which images, and seeds every step.
+        baseline: Whether the naive min-max row is made beside the recipe's.
+        eval_float: Whether the float model is evaluated first.
+        cache_gb: Memory budget of the decoded calibration images, in GiB; the rest spills to disk.
+    """
+
+    method: str
+    steps: tuple[Step, ...]
+    num_images: int = 32
+    seed: int = 0
+    baseline: bool = True
+    eval_float: bool = True
+    cache_gb: float = 4.0
+
+    @classmethod
+    def parse(cls, cfg: Mapping[str, Any]) -> "CalibrationSettings":
+        """Read and check a ``calib_cfg`` dict, and build its steps.
+
+        Raises:
+            ConfigError: Naming the key, the value and what would be right.
+        """
+        if not isinstance(cfg, Mapping):
+            raise ConfigError(f"calib_cfg = {cfg!r}: must be a dict")
+        known = [f.name for f in fields(cls)]
+        for key in cfg:
+            if key not in known:
+                close = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+                raise ConfigError(f"calib_cfg.{key}: unknown key; {hint}")
+        for key in ("method", "steps"):
+            if not cfg.get(key):
+                raise ConfigError(f"calib_cfg.{key} is missing; see configs/_base_/calib/")
+        _check_whole(cfg, "num_images", 1)
+        _check_whole(cfg, "seed", 0)
+        if cfg.get("cache_gb", 1.0) < 0:
+            raise ConfigError(f"calib_cfg.cache_gb = {cfg['cache_gb']!r}: must be 0 or more")
+        steps = tuple(
+            build(STEPS, step, f"calib_cfg.steps[{i}]") for i, step in enumerate(cfg["steps"])
+        )
+        return cls(**{**cfg, "steps": steps})
+
+
+def _check_whole(cfg: Mapping[str, Any], key: str, least: int) -> None:
+    value = cfg.get(key, least)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"calib_cfg.{key} = {value!r}: must be a whole number of {least} or more")

@@ -1,0 +1,253 @@
+"""Quantized layers against torch's functional forms on tensors quantized by hand."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks import wrappers
+from torch import Tensor, nn
+
+from mmptq.modules import (
+    QUANTIZABLE,
+    QuantConv2d,
+    QuantLayer,
+    QuantLinear,
+    replace_module,
+    to_quantized,
+)
+from mmptq.quantizers import UniformQuantizer
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "conv": (lambda: nn.Conv2d(4, 6, 3, padding=1), (2, 4, 9, 9)),
+    "no_bias": (lambda: nn.Conv2d(4, 6, 1, bias=False), (2, 4, 9, 9)),
+    "grouped": (lambda: nn.Conv2d(4, 8, 3, stride=2, groups=2), (2, 4, 9, 9)),
+    "depthwise": (lambda: nn.Conv2d(4, 4, 3, groups=4), (2, 4, 9, 9)),
+    "dilated": (lambda: nn.Conv2d(4, 6, 3, dilation=2, padding=2), (2, 4, 9, 9)),
+    "reflect": (lambda: nn.Conv2d(4, 6, 3, padding=2, padding_mode="reflect"), (2, 4, 9, 9)),
+    "circular": (lambda: nn.Conv2d(4, 6, (3, 5), padding=(1, 2), padding_mode="circular"), (2, 4, 9, 9)),
+    "same": (lambda: nn.Conv2d(4, 6, 4, padding="same"), (2, 4, 9, 9)),
+    "mmcv_conv": (lambda: wrappers.Conv2d(4, 6, 3), (2, 4, 9, 9)),
+    "linear": (lambda: nn.Linear(7, 5), (3, 7)),
+    "linear_no_bias": (lambda: nn.Linear(7, 5, bias=False), (3, 7)),
+    "linear_3d": (lambda: nn.Linear(7, 5), (2, 3, 7)),
+    "mmcv_linear": (lambda: wrappers.Linear(7, 5), (3, 7)),
+}
+
+
+def calibrated(low: float, high: float, symmetric: bool = False, bits: float = 4) -> UniformQuantizer:
+    quantizer = UniformQuantizer(bits, symmetric)
+    quantizer.set_range(torch.tensor(low), torch.tensor(high))
+    return quantizer
+
+
+def weight_quantizer(weight: Tensor, bits: float = 3) -> UniformQuantizer:
+    quantizer = UniformQuantizer(bits, ch_axis=0, num_channels=weight.shape[0])
+    rows = weight.detach().flatten(1)
+    quantizer.set_range(rows.amin(1), rows.amax(1))
+    return quantizer
+
+
+def build(name: str) -> tuple[nn.Module, Tensor]:
+    torch.manual_seed(0)
+    make, shape = LAYERS[name]
+    return make().eval(), torch.randn(shape)
+
+
+@pytest.fixture
+def layer() -> QuantLayer:
+    layer = to_quantized(build("conv")[0])
+    layer.weight_quantizer = weight_quantizer(layer.weight)
+    return layer
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@torch.no_grad()
+def test_without_quantizers_it_is_the_float_layer(name: str) -> None:
+    original, x = build(name)
+    layer = to_quantized(original)
+    assert isinstance(layer, QuantLayer) and isinstance(layer, nn.Conv2d | nn.Linear)
+    assert torch.equal(layer(x), original(x))
+    layer.weight_quantizer = UniformQuantizer(2)  # not calibrated yet
+    layer.bind_inputs([UniformQuantizer(2)])
+    assert torch.equal(layer(x), original(x))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@torch.no_grad()
+def test_with_quantizers_it_computes_on_quantized_tensors(name: str) -> None:
+    original, x = build(name)
+    layer = to_quantized(original)
+    channels = len(layer.weight)
+    # Steps that are powers of two: torch multiplies by 1 / scale, so ties would differ.
+    scale = 2.0 ** -(torch.arange(channels) % 3 + 2)
+    layer.weight_quantizer = UniformQuantizer(3, ch_axis=0, num_channels=channels)
+    layer.weight_quantizer.set_range(-3.5 * scale, 3.5 * scale)
+    layer.bind_inputs([calibrated(-1.25, 2.5)])
+    by_hand = copy.deepcopy(original)
+    zeros = torch.zeros(channels, dtype=torch.int32)
+    weight = torch.fake_quantize_per_channel_affine(original.weight, scale, zeros, 0, -4, 3)
+    by_hand.weight.copy_(weight)
+    expected = by_hand(torch.fake_quantize_per_tensor_affine(x, 0.25, 5, 0, 15))
+    torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(layer(x), original(x), atol=1e-3)
+
+
+@torch.no_grad()
+def test_a_convolution_is_the_functional_one_exactly() -> None:
+    original, x = build("grouped")
+    layer = to_quantized(original)
+    layer.weight_quantizer, reader = weight_quantizer(layer.weight), calibrated(-1.0, 2.0)
+    layer.bind_inputs([reader])
+    weight = layer.weight_quantizer(original.weight)
+    expected = F.conv2d(reader(x), weight, original.bias, stride=2, groups=2)
+    assert torch.equal(layer(x), expected)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_parameters_and_arguments_are_the_originals(name: str) -> None:
+    original, _ = build(name)
+    original.weight.requires_grad_(False)
+    layer = to_quantized(original)
+    assert layer.weight is original.weight and layer.bias is original.bias
+    assert not layer.weight.requires_grad and layer.training == original.training
+    assert layer.extra_repr() == original.extra_repr()
+    assert set(layer.state_dict()) == set(original.state_dict())
+
+
+def test_only_exact_types_are_quantizable() -> None:
+    class Special(nn.Conv2d):
+        pass
+
+    assert Special not in QUANTIZABLE and nn.ConvTranspose2d not in QUANTIZABLE
+    assert {nn.Conv2d, nn.Linear} <= set(QUANTIZABLE)
+    assert QUANTIZABLE[nn.Conv2d] is QuantConv2d and QUANTIZABLE[nn.Linear] is QuantLinear
+
+
+def test_a_shared_module_is_replaced_under_all_its_names() -> None:
+    conv = nn.Conv2d(3, 3, 1)
+    model = nn.ModuleDict({"a": nn.Sequential(conv, nn.ReLU()), "b": nn.Sequential(conv), "c": conv})
+    new = to_quantized(conv)
+    replace_module(model, conv, new)
+    assert model["a"][0] is new and model["b"][0] is new and model["c"] is new
+
+
+# --- the kept weight ----------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_the_quantized_weight_is_computed_once(layer: QuantLayer) -> None:
+    first = layer.quantized_weight()
+    assert layer.quantized_weight() is first
+
+
+def other_state(layer: QuantLayer) -> dict[str, Tensor]:
+    state = copy.deepcopy(layer.state_dict())
+    state["weight"] += 1.0
+    return state
+
+
+CHANGES: dict[str, Callable[[QuantLayer], object]] = {
+    "weight in place": lambda m: m.weight.mul_(1.5),
+    "weight.data replaced": lambda m: setattr(m.weight, "data", m.weight.data * 1.5),
+    "parameter replaced": lambda m: setattr(m, "weight", nn.Parameter(m.weight * 1.5)),
+    "scale in place": lambda m: m.weight_quantizer.scale.mul_(1.5),
+    "range": lambda m: m.weight_quantizer.set_range(-torch.ones(6), torch.ones(6)),
+    "bits": lambda m: m.weight_quantizer.set_num_bits(2.5),
+    "switched off": lambda m: setattr(m.weight_quantizer, "enabled", False),
+    "quantizer replaced": lambda m: setattr(m, "weight_quantizer", weight_quantizer(m.weight, 5)),
+    "state loaded": lambda m: m.load_state_dict(other_state(m)),
+    "state assigned": lambda m: m.load_state_dict(other_state(m), assign=True),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@torch.no_grad()
+def test_the_kept_weight_follows_every_change(layer: QuantLayer, change: str) -> None:
+    before = layer.quantized_weight().clone()
+    CHANGES[change](layer)
+    assert layer.weight_quantizer is not None
+    after = layer.quantized_weight()
+    assert not torch.equal(after, before)
+    assert torch.equal(after, layer.weight_quantizer(layer.weight))
+
+
+@torch.no_grad()
+def test_switching_back_on_gives_the_same_weight(layer: QuantLayer) -> None:
+    assert layer.weight_quantizer is not None
+    before = layer.quantized_weight().clone()
+    layer.weight_quantizer.enabled = False
+    assert layer.quantized_weight() is layer.weight
+    layer.weight_quantizer.enabled = True
+    assert torch.equal(layer.quantized_weight(), before)
+
+
+@torch.no_grad()
+def test_a_reused_address_is_not_taken_for_the_old_weight(layer: QuantLayer) -> None:
+    """Two assignments in a row: the second tensor may get the memory that the first one left."""
+    assert layer.weight_quantizer is not None
+    for _ in range(200):
+        layer.quantized_weight()
+        layer.weight.data = torch.randn_like(layer.weight)
+        layer.weight.data = torch.randn_like(layer.weight)
+        assert torch.equal(layer.quantized_weight(), layer.weight_quantizer(layer.weight))
+
+
+def test_with_gradients_the_weight_is_computed_anew(layer: QuantLayer) -> None:
+    with torch.no_grad():
+        kept = layer.quantized_weight()
+    layer(torch.randn(1, 4, 5, 5)).sum().backward()
+    assert layer.weight.grad is not None and bool((layer.weight.grad != 0).any())
+    with torch.no_grad():
+        assert layer.quantized_weight() is kept
+
+
+# --- calls --------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_each_call_reads_through_its_own_quantizer() -> None:
+    layer, x = to_quantized(build("linear")[0]), torch.randn(3, 7)
+    readers = [calibrated(-0.5, 0.5), None, calibrated(0.0, 3.0)]
+    layer.bind_inputs(readers)
+    for _ in range(2):
+        for reader in readers:
+            assert layer.next_reader is reader
+            read = x if reader is None else reader(x)
+            assert torch.equal(layer(x), F.linear(read, layer.weight, layer.bias))
+        layer.reset_calls()
+
+
+@torch.no_grad()
+def test_a_call_too_many_raises() -> None:
+    layer, x = to_quantized(build("linear")[0]), torch.randn(3, 7)
+    layer.bind_inputs([calibrated(-0.5, 0.5), calibrated(0.0, 3.0)])
+    layer(x)
+    layer(x)
+    with pytest.raises(RuntimeError, match="prepared for 2 calls"):
+        layer(x)
+    layer.reset_calls()
+    layer(x)
+
+
+@torch.no_grad()
+def test_one_reader_serves_any_number_of_calls() -> None:
+    layer, x = to_quantized(build("linear")[0]), torch.randn(3, 7)
+    layer.bind_inputs([calibrated(-0.5, 0.5)])
+    outputs = [layer(x) for _ in range(9)]
+    assert all(torch.equal(outputs[0], y) for y in outputs)
+
+
+@torch.no_grad()
+def test_a_shared_quantizer_is_still_shared_in_a_deep_copy() -> None:
+    owner, guest = (to_quantized(nn.Conv2d(3, 3, 1)) for _ in range(2))
+    quantizer = calibrated(-1.0, 1.0)
+    owner.input_quantizers.append(quantizer)
+    owner.bind_inputs([quantizer])
+    guest.bind_inputs([quantizer])
+    twin = copy.deepcopy(nn.ModuleList([owner, guest]))
+    assert twin[0].next_reader is twin[1].next_reader is twin[0].input_quantizers[0]
+    assert twin[0].next_reader is not quantizer
+    names = set(twin.state_dict())
+    assert "0.input_quantizers.0.scale" in names and not any("1.input" in name for name in names)

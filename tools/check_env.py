@@ -1,0 +1,201 @@
+"""Say in one screen which stack is installed, whether it works, and how to mend what does not.
+
+Every package is really used, each in a process of its own, so that one that crashes or is missing
+hides no other. Needs nothing but Python's standard library.
+
+    python tools/check_env.py [--json]
+"""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from env_probes import PACKAGES, PROBES, Probe, distributions, fix_for
+from install_mmcv import version_of
+from mmcv_build_log import cores
+
+ROOT = Path(__file__).resolve().parents[1]
+TIMEOUT = 300.0  # seconds; a cold disk and a busy machine can take a minute to import torch
+MARKS = {"ok": "ok", "warning": "!", "fault": "FAULT", "blocked": "waits", "absent": "-"}
+COLOURS = {"ok": "green", "warning": "yellow", "fault": "red", "blocked": "red", "absent": "dim"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a probe found.
+
+    Args:
+        name: The row's title.
+        status: ``ok``, ``warning`` (works, but read it), ``fault``, ``blocked`` (cannot work before
+            another fault is mended) or ``absent`` (optional and not installed).
+        detail: Version and the like, or what is wrong.
+        fix: Command that mends it, or what to do; empty where there is nothing to mend.
+        required: Whether mmptq works without it.
+    """
+
+    name: str
+    status: str
+    detail: str
+    fix: str = ""
+    required: bool = True
+
+
+def find_stack() -> str:
+    """``upstream``, ``onedl``, ``mixed`` (parts of both: they overwrite each other) or ``none``."""
+    found = [stack for stack in PACKAGES if any(version_of(name) for name in distributions(stack))]
+    if len(found) > 1:
+        return "mixed"
+    return found[0] if found else "none"
+
+
+def check_python(stack: str) -> Check:
+    """The running Python against what mmptq and the stack's mmcv need."""
+    version = sys.version.split()[0]
+    detail = f"{version} ({python_command()})"
+    if sys.version_info < (3, 10):
+        return Check("python", "fault", detail, "mmptq needs Python 3.10 or newer")
+    if sys.version_info >= (3, 13) and stack != "onedl":
+        fix = "use Python 3.10 to 3.12, or the fork: make install STACK=onedl"
+        return Check("python", "warning", f"{detail}: mmcv 2.1.0 does not build here", fix)
+    return Check("python", "ok", detail)
+
+
+def check_stack(stack: str) -> Check:
+    """Which distributions supply mmengine, mmcv and mmdet."""
+    names = [name for known in PACKAGES for name in distributions(known)]
+    versions = [f"{name} {version_of(name)}" for name in names if version_of(name)]
+    if stack == "none":
+        return Check("stack", "fault", "no mmengine, mmcv, mmdet", f"make -C {ROOT} install")
+    if stack == "mixed":
+        fix = f"{python_command()} -m pip uninstall -y {' '.join(names)}  # then make install"
+        return Check("stack", "fault", f"upstream and fork mixed: {', '.join(versions)}", fix)
+    return Check("stack", "ok", f"{stack}: {', '.join(versions)}")
+
+
+def run_probe(probe: Probe, stack: str) -> Check:
+    """Run one probe in a process of its own and judge what it printed."""
+    code = "import sys; sys.path[:] = [p for p in sys.path if p]\n" + probe.code
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        return Check(probe.name, "fault", f"no answer in {TIMEOUT:.0f} s", "", probe.required)
+    lines = run.stdout.strip().splitlines()
+    fix = fix_for(probe, stack, python_command())
+    if run.returncode == 0:
+        detail = lines[-1] if lines else ""
+        text, warned, warning = detail.partition("WARNING: ")
+        if warned:
+            return Check(probe.name, "warning", text + warning, fix(warning), probe.required)
+        return Check(probe.name, "ok", detail, "", probe.required)
+    errors = run.stderr.strip().splitlines()
+    error = errors[-1] if errors else f"the process ended with {run.returncode}"
+    missing = error.startswith("ModuleNotFoundError") and f"'{probe.module}'" in error
+    if missing and not probe.required:
+        return Check(probe.name, "absent", f"not installed; {probe.purpose}", fix(error), False)
+    return Check(probe.name, "fault", error, fix(error), probe.required)
+
+
+def python_command() -> str:
+    """The running Python as a person would type it here."""
+    path = Path(sys.executable)
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path))
+
+
+def settle_blocked(checks: list[Check], probes: tuple[Probe, ...] = PROBES) -> list[Check]:
+    """Turn the faults that only follow from another fault into ``blocked``, without a fix."""
+    needs = {probe.name: probe.needs for probe in probes}
+    broken = {check.name for check in checks if check.status == "fault"}
+    settled = []
+    for check in checks:
+        causes = [name for name in needs.get(check.name, ()) if name in broken]
+        if check.status == "fault" and causes:
+            detail = f"needs {', '.join(causes)}"
+            check = Check(check.name, "blocked", detail, required=check.required)
+        settled.append(check)
+    return settled
+
+
+def run_checks() -> tuple[str, list[Check]]:
+    """The stack's name and all findings."""
+    stack = find_stack()
+    probes = [probe for probe in PROBES if probe.stack in ("", stack)]
+    with ThreadPoolExecutor(max_workers=min(4, cores() + 1)) as pool:
+        found = list(pool.map(lambda probe: run_probe(probe, stack), probes))
+    return stack, settle_blocked([check_python(stack), check_stack(stack), *found])
+
+
+def healthy(checks: list[Check]) -> bool:
+    """Whether nothing that is required is broken."""
+    return not any(c.required and c.status in ("fault", "blocked") for c in checks)
+
+
+def as_text(checks: list[Check]) -> str:
+    """The findings as plain text."""
+    width = max(len(check.name) for check in checks)
+    return "\n".join(f"{MARKS[c.status]:>5}  {c.name:<{width}}  {c.detail}" for c in checks)
+
+
+def print_report(checks: list[Check]) -> None:
+    """The findings, then the fixes in the order in which to run them, then the verdict."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+    except ImportError:
+        print(as_text(checks))
+    else:
+        table = Table(box=None, show_header=False, padding=(0, 1))
+        for check in checks:
+            mark = Text(MARKS[check.status], style=COLOURS[check.status], justify="right")
+            table.add_row(mark, Text(check.name), Text(check.detail))
+        Console(soft_wrap=False).print(table)
+    to_mend = [c for c in checks if c.fix and c.status in ("fault", "warning")]
+    print()
+    for check in to_mend:
+        print(f"fix {check.name}:\n    {check.fix}")
+    extras = [c for c in checks if c.fix and c.status == "absent"]
+    for check in extras:
+        print(f"to add {check.name}: {check.fix}")
+    if healthy(checks):
+        print("mmptq can run here.")
+    else:
+        print(f"mmptq cannot run here yet. Run the fixes above in their order (in {ROOT}),")
+        print("or let `make install` make a fresh environment.")
+
+
+def main() -> int:
+    """Check, report, and return 1 if something required is broken."""
+    parser = argparse.ArgumentParser(description="Say what is installed and mend what is broken.")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    args = parser.parse_args()
+    if not args.json and sys.stderr.isatty():
+        print(
+            "checking (each package is really used; this takes some seconds) ...", file=sys.stderr
+        )
+    stack, checks = run_checks()
+    if args.json:
+        report = {
+            "ok": healthy(checks),
+            "stack": stack,
+            "python": sys.version.split()[0],
+            "executable": sys.executable,
+            "platform": f"{sys.platform}, {os.cpu_count()} cores",
+            "checks": [asdict(check) for check in checks],
+        }
+        print(json.dumps(report, indent=2))
+    else:
+        print_report(checks)
+    return 0 if healthy(checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""What tools/check_env.py tries, and the command that mends each fault."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mmcv_build_log import BUILD_TOOLS
+
+# The requirements of pyproject.toml's extras (a test keeps them equal), by import name.
+PACKAGES = {
+    "upstream": {"mmengine": "mmengine>=0.10.4,<0.11", "mmdet": "mmdet>=3.3,<3.4"},
+    "onedl": {
+        "mmengine": "onedl-mmengine>=0.10.12,<0.11",
+        "mmdet": "onedl-mmdetection>=3.5,<3.6",
+    },
+}
+
+
+def distributions(stack: str) -> tuple[str, str, str]:
+    """Distribution names of a stack's mmengine, mmcv and mmdet."""
+    if stack == "onedl":
+        return "onedl-mmengine", "onedl-mmcv", "onedl-mmdetection"
+    return "mmengine", "mmcv", "mmdet"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One thing to try.
+
+    Args:
+        name: The row's title.
+        module: Import name: an optional probe that fails because this is missing is ``absent``.
+        code: Python that uses it, run in a process of its own. Its last printed line is the detail;
+            ``WARNING: `` in it makes it a warning.
+        package: Requirement that ``pip install`` gets; empty for what the stack decides.
+        needs: Probes whose faults explain a fault here.
+        required: Whether mmptq works without it.
+        purpose: What it is for, shown where it is optional and absent.
+        stack: The only stack that needs it; empty for both.
+    """
+
+    name: str
+    module: str
+    code: str
+    package: str = ""
+    needs: tuple[str, ...] = ()
+    required: bool = True
+    purpose: str = ""
+    stack: str = ""
+
+
+_TORCH = """
+import torch
+assert torch.ones(2, 2).mm(torch.ones(2, 2)).sum() == 8
+print(torch.__version__ + ",", torch.get_num_threads(), "threads")
+"""
+_NUMPY = """
+import numpy, torch
+assert torch.from_numpy(numpy.ones(3)).numpy().sum() == 3
+print(numpy.__version__)
+"""
+_GPU = """
+import torch
+if torch.cuda.is_available():
+    name, gib = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / 2**30
+    assert torch.ones(2, device="cuda").sum().item() == 2
+    print(f"{torch.cuda.device_count()} x {name}, {gib:.0f} GiB, CUDA {torch.version.cuda or torch.version.hip}")
+else:
+    print("none: runs on the CPU")
+"""
+_OPENCV = """
+import cv2, numpy
+ok, data = cv2.imencode(".png", numpy.full((4, 4, 3), 7, numpy.uint8))
+assert ok and (cv2.imdecode(data, cv2.IMREAD_COLOR) == 7).all()
+print(cv2.__version__)
+"""
+_PYCOCOTOOLS = """
+import importlib.metadata, numpy
+from pycocotools import mask
+from pycocotools.cocoeval import COCOeval
+assert mask.area(mask.encode(numpy.asfortranarray(numpy.ones((3, 3), numpy.uint8)))) == 9
+print(importlib.metadata.version("pycocotools"))
+"""
+_SCIPY = """
+import scipy, scipy.optimize
+assert abs(scipy.optimize.minimize_scalar(lambda x: (x - 1) ** 2).x - 1) < 1e-6
+print(scipy.__version__)
+"""
+# mmcv's operators as the detectors use them: two overlapping boxes, of which NMS keeps the better.
+_OPERATORS = """
+import torch
+from mmcv.ops import nms, roi_align
+def works(device):
+    boxes = torch.tensor([[0., 0., 9., 9.], [0., 0., 9., 8.]], device=device)
+    kept = nms(boxes, torch.tensor([0.2, 0.9], device=device), 0.5)[1]
+    rois = torch.tensor([[0., 0., 0., 8., 8.]], device=device)
+    pooled = roi_align(torch.ones(1, 1, 8, 8, device=device), rois, (2, 2), 1.0, 0, "avg", True)
+    return kept.tolist() == [1] and bool((pooled == 1).all())
+assert works("cpu"), "nms or roi_align give wrong results"
+if not torch.cuda.is_available():
+    print("compiled, nms and roi_align work on the CPU")
+else:
+    try:
+        gpu = works("cuda")
+    except Exception:
+        gpu = False
+    print("compiled, nms and roi_align work on CPU and GPU" if gpu else
+          "compiled for the CPU only, WARNING: detectors will fail on the GPU that torch sees")
+"""
+_MMDET = """
+import mmdet
+from mmdet.apis import DetInferencer, init_detector
+low, high = (getattr(mmdet, f"mmcv_{end}_version", "") for end in ("minimum", "maximum"))
+print(mmdet.__version__ + (f" (takes mmcv >= {low}, < {high})" if high else ""))
+"""
+_MMPTQ = """
+import importlib, os, pkgutil, mmptq
+for module in pkgutil.iter_modules(mmptq.__path__):
+    importlib.import_module("mmptq." + module.name)
+print(mmptq.__version__, "from", os.path.dirname(mmptq.__path__[0]))
+"""
+
+
+def _version_of(module: str) -> str:
+    return f"import {module}; print(getattr({module}, '__version__', 'installed'))"
+
+
+_STACK = ("torch", "numpy", "opencv", "mmengine", "stack")
+PROBES = (
+    Probe("torch", "torch", _TORCH, "torch>=2.4"),
+    Probe("GPU", "torch", _GPU, needs=("torch",), required=False),
+    Probe("numpy", "numpy", _NUMPY, "numpy", needs=("torch",)),
+    Probe("scipy", "scipy", _SCIPY, "scipy", needs=("numpy",)),
+    Probe("opencv", "cv2", _OPENCV, "opencv-python", needs=("numpy",)),
+    Probe("pycocotools", "pycocotools", _PYCOCOTOOLS, "pycocotools", needs=("numpy",)),
+    Probe("rich", "rich", "import importlib.metadata as m, rich.table; print(m.version('rich'))", "rich"),
+    Probe("setuptools", "pkg_resources",
+          "import pkg_resources, setuptools; print(setuptools.__version__, '(has pkg_resources)')",
+          BUILD_TOOLS[0], stack="upstream"),
+    Probe("mmengine", "mmengine", _version_of("mmengine"), needs=("stack",)),
+    Probe("mmcv", "mmcv", _version_of("mmcv"), needs=("stack", "numpy", "opencv", "mmengine")),
+    Probe("mmcv operators", "mmcv", _OPERATORS, needs=("mmcv", *_STACK)),
+    Probe("mmdet", "mmdet", _MMDET, needs=("mmcv operators", "mmcv", "pycocotools", *_STACK)),
+    Probe("mmptq", "mmptq", _MMPTQ, needs=("mmdet", "mmcv operators", "mmcv", "scipy", *_STACK)),
+    Probe("scikit-learn", "sklearn", _version_of("sklearn"), "scikit-learn", required=False,
+          purpose="draws the demo's images"),
+    Probe("pytest", "pytest", _version_of("pytest, hypothesis"), "pytest hypothesis pytest-xdist",
+          required=False, purpose="runs the tests"),
+    Probe("torchvision", "torchvision", "import torchvision.ops; print(torchvision.__version__)",
+          required=False, purpose="not needed"),
+    Probe("mmpretrain", "mmpretrain", _version_of("mmpretrain"), "mmpretrain", required=False,
+          purpose="classifiers", needs=("mmcv operators", "mmcv", "torchvision", *_STACK)),
+    Probe("onnx", "onnx", _version_of("onnx"), "onnx", required=False, purpose="export"),
+    Probe("onnxruntime", "onnxruntime", _version_of("onnxruntime"), "onnxruntime", required=False,
+          purpose="runs exported models"),
+)  # fmt: skip
+
+
+def fix_for(probe: Probe, stack: str, python: str) -> Callable[[str], str]:
+    """The function that turns what a probe said into the command that mends it.
+
+    Args:
+        probe: The probe that found a fault.
+        stack: ``upstream``, ``onedl``, ``mixed`` or ``none``.
+        python: The environment's Python, as typed.
+    """
+    stack = stack if stack in PACKAGES else "upstream"
+    package = probe.package or PACKAGES[stack].get(probe.module, "")
+    pip = f"{python} -m pip"
+
+    def fix(said: str) -> str:
+        if "libGL" in said or "libgthread" in said:
+            return "apt-get install -y libgl1 libglib2.0-0"
+        if re.search(r"MMCV==\S+ is used but incompatible", said) or probe.module == "mmcv":
+            force = " --force" if probe.name == "mmcv operators" or "MMCV==" in said else ""
+            return f"{python} tools/install_mmcv.py --stack {stack}{force}"
+        if probe.module == "mmptq":
+            return f"{pip} install --no-build-isolation -e '.[{stack}]'"
+        if probe.module == "torchvision" and "No module named" not in said:
+            return f"{pip} uninstall -y torchvision  # it does not fit torch, and breaks mmdet"
+        if not package:
+            return ""
+        names = " ".join(f"'{p}'" if re.search(r"[<>]", p) else p for p in package.split())
+        again = "" if said.startswith("ModuleNotFoundError") else "--force-reinstall --no-deps "
+        return f"{pip} install {again}{names}"
+
+    return fix

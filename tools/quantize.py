@@ -1,0 +1,97 @@
+"""Quantize an MMDetection detector after training, and measure it before and after.
+
+The config names the float detector, what is quantized (qconfig) and by which recipe (calib_cfg).
+Any MMDetection config will do when --qconfig says what to quantize.
+
+results, in the work dir:
+  quantized.pth   checkpoint that tools/test.py and MMDetection's own tools open with the config
+  results.json    the table printed at the end
+  pictures/       detections of the float and the quantized models side by side
+
+examples:
+  python tools/quantize.py configs/demo/retinanet_w4a4_mmse.py
+  python tools/quantize.py configs/retinanet/r50_w4a4.py --data-root data/coco
+  python tools/quantize.py configs/retinanet/r50_w4a4.py --dry-run
+  python tools/quantize.py my_mmdet_config.py --checkpoint my.pth \\
+      --qconfig configs/_base_/quant/w4a4.py --recipe configs/_base_/calib/kl.py
+"""
+
+import argparse
+import sys
+
+from mmengine.registry import MODELS, init_default_scope
+from rich.console import Console
+
+from mmptq.adapters import find_adapter
+from mmptq.errors import MmptqError
+from mmptq.evaluation import (
+    model_cost,
+    nominal_shape,
+    plan_summary,
+    plan_table,
+    profile_model,
+)
+from mmptq.models import SCOPES, QConfig
+from mmptq.runner import CalibrationRunner
+from mmptq.runner.launch import add_common_arguments, init_processes, load_config
+from mmptq.runner.prepare_config import complete_config
+
+
+def parse_args() -> argparse.Namespace:
+    scopes = "\n".join(f"  {name:14} {preset.summary}" for name, preset in SCOPES.items())
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=f"scopes (qconfig.scope):\n{scopes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="config of mmptq, or any of MMDetection's with --qconfig")
+    parser.add_argument("--checkpoint", help="float weights, file or URL (default: load_from)")
+    parser.add_argument("--qconfig", help="config file that says what is quantized")
+    parser.add_argument("--recipe", help="config file with calib_cfg (default: the config's, or MMSE)")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the stages finished in the work dir"
+    )
+    parser.add_argument("--skip-float", action="store_true", help="do not evaluate the float model")
+    parser.add_argument("--skip-baseline", action="store_true", help="leave out the min-max row")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print every layer with its bits and scope, without touching weights or data",
+    )
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args, args.qconfig, args.recipe)
+    if args.checkpoint:
+        cfg.load_from = args.checkpoint
+    cfg.resume = args.resume
+    complete_config(cfg)
+    cfg.calib_cfg.eval_float = cfg.calib_cfg.get("eval_float", True) and not args.skip_float
+    cfg.calib_cfg.baseline = cfg.calib_cfg.get("baseline", True) and not args.skip_baseline
+    if args.dry_run:
+        dry_run(cfg)
+        return
+    init_processes(args.launcher)
+    CalibrationRunner.from_cfg(cfg).calibrate()
+
+
+def dry_run(cfg) -> None:
+    """Print the plan of a model with random weights."""
+    qconfig = QConfig.parse(cfg.qconfig)
+    init_default_scope(cfg.get("default_scope", "mmdet"))
+    adapter = find_adapter(MODELS.build(cfg.model).model)
+    plan = adapter.plan(qconfig)
+    cost = model_cost(profile_model(adapter, nominal_shape(cfg)), plan)
+    console = Console()
+    console.print(plan_table(plan, cost))
+    console.print(plan_summary(plan, cost))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MmptqError as error:
+        sys.exit(f"error: {error}")

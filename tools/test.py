@@ -1,0 +1,51 @@
+"""Evaluate a checkpoint, quantized or float, with the config it belongs to.
+
+examples:
+  python tools/test.py configs/demo/retinanet_w4a4_mmse.py work_dirs/demo/quantized.pth
+  python tools/test.py configs/retinanet/r50_w4a4.py quantized.pth --data-root data/coco
+"""
+
+import argparse
+import json
+import sys
+
+import torch
+from mmengine.runner import Runner
+
+from mmptq.engine.float_checkpoint import MMENGINE_TYPES
+from mmptq.errors import MmptqError
+from mmptq.evaluation import atomic_write
+from mmptq.runner.launch import add_common_arguments, init_processes, load_config
+from mmptq.runner.prepare_config import wrap_model
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="the config that the checkpoint was made with")
+    parser.add_argument("checkpoint", help="quantized.pth, or the float checkpoint")
+    parser.add_argument("--out", help="write the metrics to this JSON file")
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    wrap_model(cfg)
+    cfg.load_from = args.checkpoint
+    init_processes(args.launcher)
+    runner = Runner.from_cfg(cfg)
+    with torch.serialization.safe_globals(MMENGINE_TYPES):
+        metrics = runner.test()
+    if args.out and runner.rank == 0:
+        with atomic_write(args.out) as file:
+            file.write(json.dumps(metrics, indent=1).encode())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MmptqError as error:
+        sys.exit(f"error: {error}")
