@@ -19,6 +19,7 @@ from torch import Tensor
 
 MIN_BITS = 1.0
 MAX_BITS = 16.0
+WEIGHT_CORRECTIONS = ("mean", "mean_norm")  # saved by position
 
 
 @dataclass(frozen=True)
@@ -137,3 +138,32 @@ def fake_quantize(
     if torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad):
         return round_ste((x / scale).clamp(low, high)) * scale
     return (x / scale).clamp_(low, high).round_().mul_(scale)
+
+
+def correct_weight(quantized: Tensor, weight: Tensor, mode: str) -> Tensor:
+    r"""Give each output channel of a quantized weight the first moments of the float one.
+
+    .. math:: \hat w_c' = \xi_c (\hat w_c - E \hat w_c) + E w_c
+
+    (Banner et al. 2019, section 4, bias correction). ``"mean"``: :math:`\xi_c = 1`.
+    ``"mean_norm"``: :math:`\xi_c = \|w_c - E w_c\| / \|\hat w_c - E \hat w_c\|`, 1 where the
+    quantized channel is constant. The result's levels are still evenly spaced in each channel, but
+    none of them need be zero.
+
+    Args:
+        quantized: ``(C, ...)``, fake-quantized.
+        weight: The float weight, same shape.
+        mode: One of :data:`WEIGHT_CORRECTIONS`.
+    """
+    shape = (-1, *[1] * (weight.dim() - 1))
+    # float64: the moments hardly depend on the order in which a device sums.
+    rows, float_rows = quantized.flatten(1).double(), weight.flatten(1).double()
+    mean, float_mean = rows.mean(1), float_rows.mean(1)
+    gain = torch.ones_like(mean)
+    if mode == "mean_norm":
+        norm = (rows - mean[:, None]).norm(dim=1)
+        float_norm = (float_rows - float_mean[:, None]).norm(dim=1)
+        gain = torch.where(norm > 0, float_norm / norm.clamp(min=1e-30), gain)
+    shift = float_mean - gain * mean
+    corrected = quantized.double() * gain.reshape(shape) + shift.reshape(shape)
+    return corrected.to(quantized.dtype)

@@ -31,6 +31,7 @@ RUNNERS = _child("runner", root.RUNNERS, "mmptq.runner")
 OBSERVERS = _own("observer", "mmptq.observers")
 QUANTIZERS = _own("quantizer", "mmptq.quantizers")
 ADAPTERS = _own("adapter", "mmptq.adapters")
+OBJECTIVES = _own("objective", "mmptq.engine")
 STEPS = _own("step", "mmptq.algorithms")
 
 

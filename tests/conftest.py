@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
@@ -31,9 +32,7 @@ _BACKBONE = dict(
     norm_eval=True,
     style="pytorch",
 )
-_DELTAS = dict(
-    type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2]
-)
+_DELTAS = dict(type="DeltaXYWHBBoxCoder", target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2])
 _RCNN_TEST = dict(score_thr=0.05, nms=dict(type="nms", iou_threshold=0.5), max_per_img=20)
 
 RETINANET: dict[str, Any] = dict(
@@ -104,6 +103,7 @@ FASTER_RCNN: dict[str, Any] = dict(
             reg_class_agnostic=False,
         ),
     ),
+    train_cfg=None,
     test_cfg=dict(
         rpn=dict(
             nms_pre=50, max_per_img=20, min_bbox_size=0, nms=dict(type="nms", iou_threshold=0.7)
@@ -112,7 +112,7 @@ FASTER_RCNN: dict[str, Any] = dict(
     ),
 )
 
-DETECTORS = {"retinanet": RETINANET, "faster_rcnn": FASTER_RCNN}
+DETECTORS = {"retinanet": ConfigDict(RETINANET), "faster_rcnn": ConfigDict(FASTER_RCNN)}
 
 
 @torch.no_grad()
@@ -147,7 +147,7 @@ def detector_cfgs() -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="session")
 def _float_detectors() -> dict[str, nn.Module]:
     return {
-        name: randomise(MODELS.build({**copy.deepcopy(cfg), "_scope_": "mmdet"})).eval()
+        name: randomise(MODELS.build(ConfigDict(**copy.deepcopy(cfg), _scope_="mmdet"))).eval()
         for name, cfg in DETECTORS.items()
     }
 

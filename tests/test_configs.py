@@ -3,7 +3,7 @@
 import copy
 import re
 import shutil
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from mmptq.adapters import Adapter, find_adapter
 from mmptq.adapters.single_stage import SingleStageAdapter
 from mmptq.adapters.two_stage import TwoStageAdapter
 from mmptq.models import QConfig, QuantDetector, Trace, build_plan
-from mmptq.registry import OBSERVERS, STEPS, build
+from mmptq.runner.settings import CalibrationSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -38,7 +38,7 @@ FAMILIES = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load_once(path: Path) -> Config:
     return Config.fromfile(path)
 
@@ -79,7 +79,7 @@ def build_detector(cfg: Config) -> QuantDetector:
 
 @lru_cache(maxsize=1)  # configs are sorted: those of one model follow each other
 def traced(float_path: Path) -> tuple[QuantDetector, Adapter, Trace]:
-    """The first of the configs of one float model, built; that the others' models equal it is a test."""
+    """The first config of a float model, built; that the others' models equal it, a test says."""
     name = next(name for name in FOUND if float_config(name) == float_path)
     model = build_detector(load(name))
     adapter = find_adapter(model.model)
@@ -114,10 +114,7 @@ def test_calib_preset(name: str) -> None:
     cfg = load(f"_base_/calib/{name}.py")
     assert set(cfg.keys()) == {"calib_cfg"}
     assert cfg.calib_cfg.method == name
-    for i, step in enumerate(cfg.calib_cfg.steps):
-        for which in ("weight", "act"):
-            if which in step:
-                build(OBSERVERS, step[which], f"calib_cfg.steps[{i}].{which}")
+    assert CalibrationSettings.parse(cfg.calib_cfg).steps
 
 
 @pytest.mark.parametrize("name", FOUND)
@@ -126,8 +123,9 @@ def test_says_what_its_name_says(name: str) -> None:
     qconfig = QConfig.parse(cfg.qconfig)
     assert (qconfig.weight.num_bits, qconfig.act.num_bits) == bits_in(Path(name).stem)
     method = re.sub(r".*?w\d+a\d+_?", "", Path(name).stem)
+    settings = CalibrationSettings.parse(cfg.calib_cfg)  # builds the steps and their observers
     if method:
-        assert cfg.calib_cfg.method == method
+        assert settings.method == method
     assert cfg.model.detector_type == FAMILIES[family_of(name)][0]
     depth = next(
         depth for key, depth in DEPTHS.items() if key in float_config(name).stem.split("_")
@@ -135,12 +133,6 @@ def test_says_what_its_name_says(name: str) -> None:
     assert cfg.model.backbone.depth == depth
     # MMDetection publishes no weights for this one.
     assert bool(cfg.load_from) != name.startswith("faster_rcnn/r18_")
-
-
-@pytest.mark.parametrize("name", FOUND)
-def test_steps_build(name: str) -> None:
-    for i, step in enumerate(load(name).calib_cfg.steps):
-        build(STEPS, step, f"calib_cfg.steps[{i}]")
 
 
 @pytest.mark.parametrize("name", FOUND)

@@ -133,7 +133,9 @@ def test_ties_go_to_even() -> None:
 def test_bounds_of_whole_bits_are_the_usual_integers(kind: str) -> None:
     for bits in WHOLE_BITS:
         low, high = scheme_of(kind, bits).bounds
-        expected = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if kind == "signed" else (0, 2**bits - 1)
+        expected = (
+            (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if kind == "signed" else (0, 2**bits - 1)
+        )
         assert (low, high) == expected
 
 
@@ -332,7 +334,9 @@ def test_error_falls_with_the_bit_width(kind: str) -> None:
     bits = np.arange(1.0, 8.01, 0.5)
     errors = mse_over_bits(kind, 0.0 if kind == "unsigned" else -4.0, 4.0, bits)
     assert bool((errors[2:] < errors[:-2]).all())  # over a whole bit
-    assert math.log2(errors[6] / errors[-1]) / 2 == pytest.approx(4.0, abs=0.6)  # 4 -> 8: 6 dB a bit
+    assert math.log2(errors[6] / errors[-1]) / 2 == pytest.approx(
+        4.0, abs=0.6
+    )  # 4 -> 8: 6 dB a bit
 
 
 # Clips well inside the data: most of the error is that of clipped values.

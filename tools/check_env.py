@@ -22,8 +22,14 @@ from mmcv_build_log import cores
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT = 300.0  # seconds; a cold disk and a busy machine can take a minute to import torch
-MARKS = {"ok": "ok", "warning": "!", "fault": "FAULT", "blocked": "waits", "absent": "-"}
-COLOURS = {"ok": "green", "warning": "yellow", "fault": "red", "blocked": "red", "absent": "dim"}
+MARKS = {
+    "ok": ("ok", "green"),
+    "warning": ("look", "yellow"),
+    "missing": ("MISSING", "red"),
+    "fault": ("FAULT", "red"),
+    "blocked": ("waits", "red"),
+    "absent": ("-", "dim"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,9 @@ class Check:
 
     Args:
         name: The row's title.
-        status: ``ok``, ``warning`` (works, but read it), ``fault``, ``blocked`` (cannot work before
-            another fault is mended) or ``absent`` (optional and not installed).
+        status: ``ok``, ``warning`` (works, but read it), ``missing``, ``fault`` (installed, but
+            does not work), ``blocked`` (cannot work before another is mended) or ``absent``
+            (optional and not installed).
         detail: Version and the like, or what is wrong.
         fix: Command that mends it, or what to do; empty where there is nothing to mend.
         required: Whether mmptq works without it.
@@ -58,8 +65,6 @@ def check_python(stack: str) -> Check:
     """The running Python against what mmptq and the stack's mmcv need."""
     version = sys.version.split()[0]
     detail = f"{version} ({python_command()})"
-    if sys.version_info < (3, 10):
-        return Check("python", "fault", detail, "mmptq needs Python 3.10 or newer")
     if sys.version_info >= (3, 13) and stack != "onedl":
         fix = "use Python 3.10 to 3.12, or the fork: make install STACK=onedl"
         return Check("python", "warning", f"{detail}: mmcv 2.1.0 does not build here", fix)
@@ -71,7 +76,7 @@ def check_stack(stack: str) -> Check:
     names = [name for known in PACKAGES for name in distributions(known)]
     versions = [f"{name} {version_of(name)}" for name in names if version_of(name)]
     if stack == "none":
-        return Check("stack", "fault", "no mmengine, mmcv, mmdet", f"make -C {ROOT} install")
+        return Check("stack", "missing", "no mmengine, mmcv, mmdet; neither upstream's nor onedl's")
     if stack == "mixed":
         fix = f"{python_command()} -m pip uninstall -y {' '.join(names)}  # then make install"
         return Check("stack", "fault", f"upstream and fork mixed: {', '.join(versions)}", fix)
@@ -92,28 +97,27 @@ def run_probe(probe: Probe, stack: str) -> Check:
         detail = lines[-1] if lines else ""
         text, warned, warning = detail.partition("WARNING: ")
         if warned:
-            return Check(probe.name, "warning", text + warning, fix(warning), probe.required)
+            return Check(probe.name, "warning", text + warning, fix(detail), probe.required)
         return Check(probe.name, "ok", detail, "", probe.required)
     errors = run.stderr.strip().splitlines()
     error = errors[-1] if errors else f"the process ended with {run.returncode}"
-    missing = error.startswith("ModuleNotFoundError") and f"'{probe.module}'" in error
-    if missing and not probe.required:
-        return Check(probe.name, "absent", f"not installed; {probe.purpose}", fix(error), False)
+    if error.startswith("ModuleNotFoundError") and f"'{probe.module}'" in error:
+        if not probe.required:
+            return Check(probe.name, "absent", f"not installed: {probe.purpose}", fix(error), False)
+        return Check(probe.name, "missing", error.partition(": ")[2], fix(error))
     return Check(probe.name, "fault", error, fix(error), probe.required)
 
 
 def python_command() -> str:
-    """The running Python as a person would type it here."""
+    """The running Python as one types it in the repository's root, where the fixes are run."""
     path = Path(sys.executable)
-    if path.is_relative_to(Path.cwd()):
-        path = path.relative_to(Path.cwd())
-    return shlex.quote(str(path))
+    return shlex.quote(str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
 
 
 def settle_blocked(checks: list[Check], probes: tuple[Probe, ...] = PROBES) -> list[Check]:
-    """Turn the faults that only follow from another fault into ``blocked``, without a fix."""
+    """Turn the faults that may only follow from another one into ``blocked``, without a fix."""
     needs = {probe.name: probe.needs for probe in probes}
-    broken = {check.name for check in checks if check.status == "fault"}
+    broken = {check.name for check in checks if check.status in ("missing", "fault")}
     settled = []
     for check in checks:
         causes = [name for name in needs.get(check.name, ()) if name in broken]
@@ -127,7 +131,7 @@ def settle_blocked(checks: list[Check], probes: tuple[Probe, ...] = PROBES) -> l
 def run_checks() -> tuple[str, list[Check]]:
     """The stack's name and all findings."""
     stack = find_stack()
-    probes = [probe for probe in PROBES if probe.stack in ("", stack)]
+    probes = [p for p in PROBES if p.stack in ("", "upstream" if stack == "none" else stack)]
     with ThreadPoolExecutor(max_workers=min(4, cores() + 1)) as pool:
         found = list(pool.map(lambda probe: run_probe(probe, stack), probes))
     return stack, settle_blocked([check_python(stack), check_stack(stack), *found])
@@ -135,13 +139,13 @@ def run_checks() -> tuple[str, list[Check]]:
 
 def healthy(checks: list[Check]) -> bool:
     """Whether nothing that is required is broken."""
-    return not any(c.required and c.status in ("fault", "blocked") for c in checks)
+    return not any(c.required and c.status in ("missing", "fault", "blocked") for c in checks)
 
 
 def as_text(checks: list[Check]) -> str:
     """The findings as plain text."""
     width = max(len(check.name) for check in checks)
-    return "\n".join(f"{MARKS[c.status]:>5}  {c.name:<{width}}  {c.detail}" for c in checks)
+    return "\n".join(f"{MARKS[c.status][0]:>7}  {c.name:<{width}}  {c.detail}" for c in checks)
 
 
 def print_report(checks: list[Check]) -> None:
@@ -155,16 +159,13 @@ def print_report(checks: list[Check]) -> None:
     else:
         table = Table(box=None, show_header=False, padding=(0, 1))
         for check in checks:
-            mark = Text(MARKS[check.status], style=COLOURS[check.status], justify="right")
-            table.add_row(mark, Text(check.name), Text(check.detail))
-        Console(soft_wrap=False).print(table)
-    to_mend = [c for c in checks if c.fix and c.status in ("fault", "warning")]
+            mark, colour = MARKS[check.status]
+            table.add_row(Text(mark, colour, justify="right"), check.name, Text(check.detail))
+        Console().print(table)
+    to_mend = [c for c in checks if c.fix and c.status in ("missing", "fault", "warning")]
     print()
     for check in to_mend:
-        print(f"fix {check.name}:\n    {check.fix}")
-    extras = [c for c in checks if c.fix and c.status == "absent"]
-    for check in extras:
-        print(f"to add {check.name}: {check.fix}")
+        print(f"fix {check.name}:  {check.fix}")
     if healthy(checks):
         print("mmptq can run here.")
     else:
@@ -178,9 +179,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     args = parser.parse_args()
     if not args.json and sys.stderr.isatty():
-        print(
-            "checking (each package is really used; this takes some seconds) ...", file=sys.stderr
-        )
+        print("trying every package, which takes some seconds ...", file=sys.stderr)
     stack, checks = run_checks()
     if args.json:
         report = {

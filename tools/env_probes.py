@@ -29,7 +29,7 @@ class Probe:
 
     Args:
         name: The row's title.
-        module: Import name: an optional probe that fails because this is missing is ``absent``.
+        module: Import name that is missing where the package is not installed.
         code: Python that uses it, run in a process of its own. Its last printed line is the detail;
             ``WARNING: `` in it makes it a warning.
         package: Requirement that ``pip install`` gets; empty for what the stack decides.
@@ -51,20 +51,21 @@ class Probe:
 
 _TORCH = """
 import torch
-assert torch.ones(2, 2).mm(torch.ones(2, 2)).sum() == 8
+assert torch.ones(2, 2).mm(torch.ones(2, 2)).numpy().sum() == 8
 print(torch.__version__ + ",", torch.get_num_threads(), "threads")
 """
 _NUMPY = """
-import numpy, torch
-assert torch.from_numpy(numpy.ones(3)).numpy().sum() == 3
+import numpy
+assert numpy.ones(3).sum() == 3
 print(numpy.__version__)
 """
 _GPU = """
 import torch
 if torch.cuda.is_available():
-    name, gib = torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory / 2**30
     assert torch.ones(2, device="cuda").sum().item() == 2
-    print(f"{torch.cuda.device_count()} x {name}, {gib:.0f} GiB, CUDA {torch.version.cuda or torch.version.hip}")
+    card = torch.cuda.get_device_properties(0)
+    cuda = torch.version.cuda or torch.version.hip
+    print(f"{torch.cuda.device_count()} x {card.name}, {card.total_memory / 2**30:.0f} GiB, {cuda}")
 else:
     print("none: runs on the CPU")
 """
@@ -88,7 +89,7 @@ print(scipy.__version__)
 """
 # mmcv's operators as the detectors use them: two overlapping boxes, of which NMS keeps the better.
 _OPERATORS = """
-import torch
+import mmcv, torch
 from mmcv.ops import nms, roi_align
 def works(device):
     boxes = torch.tensor([[0., 0., 9., 9.], [0., 0., 9., 8.]], device=device)
@@ -98,14 +99,14 @@ def works(device):
     return kept.tolist() == [1] and bool((pooled == 1).all())
 assert works("cpu"), "nms or roi_align give wrong results"
 if not torch.cuda.is_available():
-    print("compiled, nms and roi_align work on the CPU")
+    print(mmcv.__version__ + ", operators compiled: nms and roi_align work on the CPU")
 else:
     try:
         gpu = works("cuda")
     except Exception:
         gpu = False
-    print("compiled, nms and roi_align work on CPU and GPU" if gpu else
-          "compiled for the CPU only, WARNING: detectors will fail on the GPU that torch sees")
+    print(mmcv.__version__ + (", operators compiled: nms, roi_align work on CPU and GPU" if gpu else
+          ", WARNING: operators compiled for the CPU alone, detectors will fail on the GPU"))
 """
 _MMDET = """
 import mmdet
@@ -125,32 +126,33 @@ def _version_of(module: str) -> str:
     return f"import {module}; print(getattr({module}, '__version__', 'installed'))"
 
 
-_STACK = ("torch", "numpy", "opencv", "mmengine", "stack")
+_BASE = ("numpy", "torch", "opencv", "setuptools")
 PROBES = (
-    Probe("torch", "torch", _TORCH, "torch>=2.4"),
-    Probe("GPU", "torch", _GPU, needs=("torch",), required=False),
-    Probe("numpy", "numpy", _NUMPY, "numpy", needs=("torch",)),
+    Probe("numpy", "numpy", _NUMPY, "numpy"),
+    Probe("torch", "torch", _TORCH, "torch>=2.4", needs=("numpy",)),
+    Probe("GPU", "", _GPU, needs=("torch",), required=False),
     Probe("scipy", "scipy", _SCIPY, "scipy", needs=("numpy",)),
     Probe("opencv", "cv2", _OPENCV, "opencv-python", needs=("numpy",)),
     Probe("pycocotools", "pycocotools", _PYCOCOTOOLS, "pycocotools", needs=("numpy",)),
-    Probe("rich", "rich", "import importlib.metadata as m, rich.table; print(m.version('rich'))", "rich"),
+    Probe("rich", "rich", "import rich.table, importlib.metadata as m; print(m.version('rich'))",
+          "rich"),
     Probe("setuptools", "pkg_resources",
           "import pkg_resources, setuptools; print(setuptools.__version__, '(has pkg_resources)')",
           BUILD_TOOLS[0], stack="upstream"),
-    Probe("mmengine", "mmengine", _version_of("mmengine"), needs=("stack",)),
-    Probe("mmcv", "mmcv", _version_of("mmcv"), needs=("stack", "numpy", "opencv", "mmengine")),
-    Probe("mmcv operators", "mmcv", _OPERATORS, needs=("mmcv", *_STACK)),
-    Probe("mmdet", "mmdet", _MMDET, needs=("mmcv operators", "mmcv", "pycocotools", *_STACK)),
-    Probe("mmptq", "mmptq", _MMPTQ, needs=("mmdet", "mmcv operators", "mmcv", "scipy", *_STACK)),
+    Probe("mmengine", "mmengine", _version_of("mmengine"), needs=_BASE),
+    Probe("mmcv", "mmcv", _OPERATORS, needs=("mmengine", *_BASE)),
+    Probe("mmdet", "mmdet", _MMDET, needs=("mmcv", "mmengine", "pycocotools", "scipy", *_BASE)),
+    Probe("mmptq", "mmptq", _MMPTQ, needs=("mmdet", "mmcv", "mmengine", "scipy", "rich", *_BASE)),
     Probe("scikit-learn", "sklearn", _version_of("sklearn"), "scikit-learn", required=False,
           purpose="draws the demo's images"),
-    Probe("pytest", "pytest", _version_of("pytest, hypothesis"), "pytest hypothesis pytest-xdist",
+    Probe("pytest", "pytest", "import pytest, hypothesis; print(pytest.__version__)",
+          "pytest hypothesis pytest-xdist",
           required=False, purpose="runs the tests"),
     Probe("torchvision", "torchvision", "import torchvision.ops; print(torchvision.__version__)",
-          required=False, purpose="not needed"),
+          required=False, purpose="not needed by mmptq"),
     Probe("mmpretrain", "mmpretrain", _version_of("mmpretrain"), "mmpretrain", required=False,
-          purpose="classifiers", needs=("mmcv operators", "mmcv", "torchvision", *_STACK)),
-    Probe("onnx", "onnx", _version_of("onnx"), "onnx", required=False, purpose="export"),
+          purpose="quantizes classifiers", needs=("mmcv", "mmengine", "torchvision", *_BASE)),
+    Probe("onnx", "onnx", _version_of("onnx"), "onnx", required=False, purpose="exports models"),
     Probe("onnxruntime", "onnxruntime", _version_of("onnxruntime"), "onnxruntime", required=False,
           purpose="runs exported models"),
 )  # fmt: skip
@@ -171,8 +173,8 @@ def fix_for(probe: Probe, stack: str, python: str) -> Callable[[str], str]:
     def fix(said: str) -> str:
         if "libGL" in said or "libgthread" in said:
             return "apt-get install -y libgl1 libglib2.0-0"
-        if re.search(r"MMCV==\S+ is used but incompatible", said) or probe.module == "mmcv":
-            force = " --force" if probe.name == "mmcv operators" or "MMCV==" in said else ""
+        if "MMCV==" in said or probe.module == "mmcv":
+            force = " --force" if "WARNING" in said else ""
             return f"{python} tools/install_mmcv.py --stack {stack}{force}"
         if probe.module == "mmptq":
             return f"{pip} install --no-build-isolation -e '.[{stack}]'"

@@ -93,7 +93,8 @@ def find_obstacle(stack: str) -> str | None:
 
 def install_build_tools(display: Display) -> bool:
     """Install what mmcv's setup.py needs where it is missing. Returns whether all is there."""
-    if all(_importable(module) for module in ("pkg_resources", "wheel", "ninja", "psutil")):
+    modules = ("pkg_resources", "wheel", "ninja", "psutil", "packaging")
+    if all(_importable(module) for module in modules):
         return True
     display.line(f"installing the build's tools: {' '.join(BUILD_TOOLS)}")
     run = subprocess.run(
@@ -113,6 +114,14 @@ def version_of(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _fits(requirement: str) -> bool:
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(requirement)
+    version = version_of(wanted.name)
+    return version is not None and wanted.specifier.contains(version, prereleases=True)
 
 
 def _memory_gib() -> float:
@@ -210,13 +219,13 @@ def install(stack: str, force: bool, log: Path, display: Display) -> int:
     if obstacle:
         display.line(f"mmcv cannot be built: {obstacle}")
         return 1
-    if force:
-        drop_cached_wheel(requirement)
-    elif operators_state() == "ok":
-        display.line(f"mmcv {version_of(distribution)}: its operators load, nothing to do")
-        return 0
     if not install_build_tools(display):
         return 1
+    if force:
+        drop_cached_wheel(requirement)
+    elif _fits(requirement) and operators_state() == "ok":
+        display.line(f"mmcv {version_of(distribution)}: its operators load, nothing to do")
+        return 0
     display.line(f"installing {requirement} with its operators (tries pip's wheel cache first)")
     done = pip_install(requirement, log, display)
     state = operators_state() if done else ""

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -106,7 +107,8 @@ class BuildProgress:
 
     def seconds_left(self, now: float) -> float | None:
         """Estimated rest of the compilation in seconds; ``None`` while nothing is known."""
-        if self.compiling_since is None or not self.done or not self.total:
+        # The first files say little: several are under way that count as nothing yet.
+        if self.compiling_since is None or self.done < 4 or not self.total:
             return None
         per_file = (self.last_done_at - self.compiling_since) / self.done
         return max(0.0, per_file * (self.total - self.done) - (now - self.last_done_at))
@@ -164,7 +166,9 @@ class Display:
             )
         self._phase, self._shown_at = progress.phase, now
         text = progress.describe(now)
-        self.stream.write(f"\r{text}\x1b[K" if self.live else f"{text}\n")
+        # A line that wraps could not be overwritten.
+        width = shutil.get_terminal_size().columns - 1
+        self.stream.write(f"\r{text[:width]}\x1b[K" if self.live else f"{text}\n")
         self.stream.flush()
 
     def line(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Quantize an MMDetection detector after training, and measure it before and after.
+r"""Quantize an MMDetection detector after training, and measure it before and after.
 
 The config names the float detector, what is quantized (qconfig) and by which recipe (calib_cfg).
 Any MMDetection config will do when --qconfig says what to quantize.
@@ -8,17 +8,18 @@ results, in the work dir:
   results.json    the table printed at the end
   pictures/       detections of the float and the quantized models side by side
 
-examples:
+Examples:
   python tools/quantize.py configs/demo/retinanet_w4a4_mmse.py
   python tools/quantize.py configs/retinanet/r50_w4a4.py --data-root data/coco
   python tools/quantize.py configs/retinanet/r50_w4a4.py --dry-run
-  python tools/quantize.py my_mmdet_config.py --checkpoint my.pth \\
+  python tools/quantize.py my_mmdet_config.py --checkpoint my.pth \
       --qconfig configs/_base_/quant/w4a4.py --recipe configs/_base_/calib/kl.py
 """
 
 import argparse
 import sys
 
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from rich.console import Console
 
@@ -27,7 +28,6 @@ from mmptq.errors import MmptqError
 from mmptq.evaluation import (
     model_cost,
     nominal_shape,
-    plan_summary,
     plan_table,
     profile_model,
 )
@@ -47,7 +47,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("config", help="config of mmptq, or any of MMDetection's with --qconfig")
     parser.add_argument("--checkpoint", help="float weights, file or URL (default: load_from)")
     parser.add_argument("--qconfig", help="config file that says what is quantized")
-    parser.add_argument("--recipe", help="config file with calib_cfg (default: the config's, or MMSE)")
+    parser.add_argument(
+        "--recipe", help="config file with calib_cfg (default: the config's, or MMSE)"
+    )
     parser.add_argument(
         "--resume", action="store_true", help="go on from the stages finished in the work dir"
     )
@@ -78,16 +80,14 @@ def main() -> None:
     CalibrationRunner.from_cfg(cfg).calibrate()
 
 
-def dry_run(cfg) -> None:
+def dry_run(cfg: Config) -> None:
     """Print the plan of a model with random weights."""
     qconfig = QConfig.parse(cfg.qconfig)
     init_default_scope(cfg.get("default_scope", "mmdet"))
     adapter = find_adapter(MODELS.build(cfg.model).model)
     plan = adapter.plan(qconfig)
     cost = model_cost(profile_model(adapter, nominal_shape(cfg)), plan)
-    console = Console()
-    console.print(plan_table(plan, cost))
-    console.print(plan_summary(plan, cost))
+    Console().print(plan_table(plan, cost))
 
 
 if __name__ == "__main__":

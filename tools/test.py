@@ -1,6 +1,6 @@
 """Evaluate a checkpoint, quantized or float, with the config it belongs to.
 
-examples:
+Examples:
   python tools/test.py configs/demo/retinanet_w4a4_mmse.py work_dirs/demo/quantized.pth
   python tools/test.py configs/retinanet/r50_w4a4.py quantized.pth --data-root data/coco
 """
@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 
 from mmptq.engine.float_checkpoint import MMENGINE_TYPES
 from mmptq.errors import MmptqError
-from mmptq.evaluation import atomic_write
+from mmptq.fileio import atomic_write
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
 from mmptq.runner.prepare_config import wrap_model
 

@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
         "--from-scratch",
         action="store_true",
         help="start the RetinaNet from random weights, too, instead of the backbone and neck of "
-        "the Faster R-CNN; give it about 40 epochs",
+        "the Faster R-CNN; it then needs more epochs",
     )
     parser.add_argument("--data-root", help="where the demo set is or is to be made")
     parser.add_argument("--out", help="default: checkpoints/demo/MODEL_digits.pth")

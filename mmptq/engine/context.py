@@ -18,7 +18,9 @@ T = TypeVar("T")
 class Track(Protocol):
     """Reports progress while somebody iterates: ``for x in track(items, 'layers')``."""
 
-    def __call__(self, items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]: ...
+    def __call__(self, items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]:
+        """Yield ``items``; ``total`` is their number where they have no length."""
+        ...
 
 
 @dataclass

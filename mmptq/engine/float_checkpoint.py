@@ -1,5 +1,6 @@
 """Loading float weights, checked against the model before any work is done."""
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,6 @@ from mmptq.errors import CheckpointError
 from mmptq.models import PLAN_KEY, QuantModel
 
 
-
 def _history_buffer_attribute(owner: type, name: str) -> Any:
     """Stands for ``getattr`` while unpickling: HistoryBuffer refers to its own methods by it."""
     if owner is not HistoryBuffer:
@@ -21,7 +21,10 @@ def _history_buffer_attribute(owner: type, name: str) -> Any:
     return getattr(HistoryBuffer, name)
 
 
-_multiarray = np.core.multiarray if np.__version__ < "2" else np._core.multiarray
+# numpy 2 renamed the module that its arrays' pickled form names.
+_multiarray = importlib.import_module(
+    "numpy._core.multiarray" if hasattr(np, "_core") else "numpy.core.multiarray"
+)
 
 # What MMEngine's own checkpoints hold besides tensors: the training log. Allowing these few types
 # keeps torch's protection (weights_only) on for everything else.

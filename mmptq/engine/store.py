@@ -9,7 +9,7 @@ import torch
 from mmengine.dist import barrier, is_main_process
 
 from mmptq.errors import ConfigError
-from mmptq.evaluation.fileio import atomic_write
+from mmptq.fileio import atomic_write, save_torch
 
 
 class StageStore:
@@ -53,8 +53,7 @@ class StageStore:
             MmptqError: The disk is full or the folder cannot be written.
         """
         if is_main_process():
-            with atomic_write(self.folder / f"{stage}.pth") as file:
-                torch.save(content, file)
+            save_torch(self.folder / f"{stage}.pth", content)
         barrier()
 
     def once(self, stage: str, compute: Callable[[], Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from mmptq.evaluation.cost import LayerCost, ModelCost, model_cost
 from mmptq.evaluation.environment import environment
-from mmptq.evaluation.fileio import atomic_write
 from mmptq.evaluation.plan_table import plan_summary, plan_table
 from mmptq.evaluation.profile import LayerProfile, ModelProfile, nominal_shape, profile_model
 from mmptq.evaluation.render import render
@@ -17,7 +16,6 @@ __all__ = [
     "ModelProfile",
     "ResultRow",
     "Results",
-    "atomic_write",
     "environment",
     "model_cost",
     "nominal_shape",

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from mmptq.errors import MmptqError
 from mmptq.evaluation.environment import environment
-from mmptq.evaluation.fileio import atomic_write
 from mmptq.evaluation.render import natural_width, render, terminal_width
 from mmptq.evaluation.result_table import Section, best_row, build_markdown, build_table
 from mmptq.evaluation.row import FLOAT_METHOD, ResultRow
+from mmptq.fileio import atomic_write
 
 _KEYS = ("config", "float_checkpoint", "environment", "calibration", "rows")
 

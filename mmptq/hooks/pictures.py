@@ -15,7 +15,8 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmptq.errors import MmptqError
-from mmptq.evaluation import ResultRow, Results, atomic_write
+from mmptq.evaluation import ResultRow, Results
+from mmptq.fileio import atomic_write
 from mmptq.hooks.drawing import Boxes, ClassStyle, Image, draw_comparison
 from mmptq.registry import HOOKS
 

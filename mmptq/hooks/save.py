@@ -2,22 +2,19 @@
 
 import os
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner.checkpoint import get_state_dict, weights_to_cpu
-from torch import Tensor, nn
+from torch import nn
 
 import mmptq
-from mmptq.errors import MmptqError
-from mmptq.evaluation import Results, atomic_write
+from mmptq.evaluation import Results
+from mmptq.fileio import plain, save_torch
 from mmptq.registry import HOOKS
 
 
@@ -78,32 +75,4 @@ def save_checkpoint(path: str | os.PathLike[str], model: nn.Module, meta: dict[s
     Raises:
         MmptqError: The file cannot be written.
     """
-    state = weights_to_cpu(get_state_dict(model))
-    with atomic_write(path) as file:
-        try:
-            torch.save({"meta": meta, "state_dict": state}, file)
-        except RuntimeError as error:
-            # torch's zip writer hides the disk's error behind one of its own.
-            raise MmptqError(f"cannot write {path}: {error}; is the disk full?") from error
-
-
-def plain(value: Any) -> Any:
-    """``value`` in types that a ``weights_only`` load and JSON know.
-
-    Tuples and sets become lists, numpy's numbers Python's, arrays nested lists, and what is none of
-    these its ``str``. Tensors stay.
-    """
-    if value is None or isinstance(value, bool | Tensor):
-        return value
-    if isinstance(value, np.generic | np.ndarray):
-        return plain(value.tolist())
-    # Not isinstance: a subclass (an enum, a Path) would be pickled by its class.
-    if type(value) in (str, int, float):
-        return value
-    if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted(plain(item) for item in value)
-    return str(value)
+    save_torch(path, {"meta": meta, "state_dict": weights_to_cpu(get_state_dict(model))})

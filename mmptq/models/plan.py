@@ -96,7 +96,7 @@ class Plan:
             version = raw.pop("version")
             if version == PLAN_VERSION:
                 return cls._from_json(raw)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise CheckpointError(
                 f"the checkpoint's quantization plan is unreadable ({error!r}); "
                 "the file is damaged: quantize the float model again"

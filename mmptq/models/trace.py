@@ -136,10 +136,15 @@ def _match_norms(recorder: _Recorder, readers: Counter[Any]) -> list[tuple[str, 
 
 
 def _readers(outputs: Any) -> Counter[Any]:
-    """How many operations read the output of each autograd node behind ``outputs``."""
-    readers: Counter[Any] = Counter()
-    todo = [t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None]
-    seen = set(todo)
+    """How many operations read the output of each autograd node behind ``outputs``.
+
+    Being an output of the model counts as being read.
+    """
+    readers: Counter[Any] = Counter(
+        t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None
+    )
+    seen = set(readers)
+    todo = list(seen)
     while todo:
         for parent, _ in todo.pop().next_functions:
             readers[parent] += 1

@@ -1,10 +1,12 @@
 """What every quantized layer has: a weight quantizer and quantizers of its inputs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmptq import ops
 from mmptq.quantizers import UniformQuantizer
 
 
@@ -18,13 +20,24 @@ class QuantLayer(nn.Module):
     """
 
     weight: Tensor
+    bias: Tensor | None
+    weight_correction: Tensor | None
 
     def _init_quantizers(self) -> None:
         self.weight_quantizer: UniformQuantizer | None = None
         self.input_quantizers = nn.ModuleList()
+        # A key of ops.WEIGHT_CORRECTIONS, None for no correction: then it is not in the state dict.
+        self.register_buffer("weight_correction", None)
         self._readers: tuple[UniformQuantizer | None, ...] = (None,)
         self._calls = 0
+        self._correction: str | None = None
         self._cached_weight: tuple[object, tuple[Tensor, ...], Tensor] | None = None
+
+    def set_weight_correction(self, mode: str | None) -> None:
+        """Correct each output channel of the quantized weight, see :func:`ops.correct_weight`."""
+        code = None if mode is None else torch.tensor(ops.WEIGHT_CORRECTIONS.index(mode))
+        self.weight_correction = None if code is None else code.to(self.weight.device)
+        self._correction = mode
 
     def bind_inputs(self, readers: Sequence[UniformQuantizer | None]) -> None:
         """Set the quantizer of each call of one forward pass; one entry serves every call."""
@@ -33,6 +46,20 @@ class QuantLayer(nn.Module):
     def reset_calls(self) -> None:
         """Start a new forward pass of the model."""
         self._calls = 0
+
+    def skip_calls(self, count: int) -> None:
+        """Count calls whose outputs somebody else provides."""
+        self._calls += count
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """Changes whenever the layer's output for a given input may change."""
+        tensors = (self.weight, self.bias)
+        quantizers = (self.weight_quantizer, *self._readers)
+        return (
+            self._correction,
+            *((t.data_ptr(), t._version) for t in tensors if t is not None),
+            *(None if q is None else q.fingerprint() for q in quantizers),
+        )
 
     @property
     def calls(self) -> int:
@@ -68,11 +95,25 @@ class QuantLayer(nn.Module):
         if quantizer is None or not quantizer.enabled:
             return self.weight
         if torch.is_grad_enabled():
-            return quantizer(self.weight)
-        state = (self.weight.data_ptr(), self.weight._version, quantizer.fingerprint())
+            return self._corrected(quantizer(self.weight))
+        weight = (self.weight.data_ptr(), self.weight._version)
+        state = (weight, quantizer.fingerprint(), self._correction)
         if self._cached_weight is None or self._cached_weight[0] != state:
             # Aliases keep the storages alive: the address of a freed one may come back with other
             # values in it, when someone assigns `weight.data` twice.
             sources = (self.weight.detach(), *(t.detach() for t in quantizer.buffers()))
-            self._cached_weight = (state, sources, quantizer(self.weight))
+            self._cached_weight = (state, sources, self._corrected(quantizer(self.weight)))
         return self._cached_weight[2]
+
+    def _corrected(self, quantized: Tensor) -> Tensor:
+        if self._correction is None:
+            return quantized
+        return ops.correct_weight(quantized, self.weight, self._correction)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        # The state decides: the buffer is there only where a correction is.
+        code = state_dict.get(f"{prefix}weight_correction")
+        self.set_weight_correction(None if code is None else ops.WEIGHT_CORRECTIONS[int(code)])
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

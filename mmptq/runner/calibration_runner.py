@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner, set_random_seed
@@ -31,17 +30,17 @@ from mmptq.engine import (
 from mmptq.errors import ConfigError
 from mmptq.evaluation import (
     FLOAT_METHOD,
-    ModelCost,
     ResultRow,
     Results,
     model_cost,
     nominal_shape,
     profile_model,
 )
+from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
 from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
-from mmptq.runner.prepare_config import calibration_hooks, complete_config, plain
+from mmptq.runner.prepare_config import calibration_hooks, complete_config
 from mmptq.runner.settings import CalibrationSettings
 
 T = TypeVar("T")
@@ -53,9 +52,9 @@ BASELINE = "minmax"
 class CalibrationRunner(Runner):
     """MMEngine's Runner with :meth:`calibrate`.
 
-    Everything that a user can get wrong is checked before the first long stage. Every finished stage
-    is kept in ``<work_dir>/stages``; with ``resume`` a killed run goes on and ends in the same
-    result.
+    Everything that a user can get wrong is checked before the first long stage. Every finished
+    stage is kept in ``<work_dir>/stages``; with ``resume`` a killed run goes on and ends in the
+    same result.
     """
 
     model: QuantModel
@@ -74,7 +73,7 @@ class CalibrationRunner(Runner):
         _check_writable(cfg.work_dir)
         runner = super().from_cfg(cfg)
         for hook in calibration_hooks(cfg):
-            runner.register_hook(hook, priority="LOW")
+            runner.register_hook(hook)
         return runner
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -106,30 +105,43 @@ class CalibrationRunner(Runner):
             MmptqError: A subclass of it, about the input, before any long work; or later when the
                 disk is full or NaN turns up. Finished stages are kept.
         """
-        plan = self.adapter.plan(self.qconfig)
-        data = self._calibration_set()
-        load_float_checkpoint(self.model, self._float_checkpoint())
-        check_weights(self.model)
-        store = StageStore(Path(self.work_dir) / "stages", self._fingerprint(), self._resume)
-        context = CalibrationContext(self.model, self.adapter, data, store, self.track)
+        context = self.setup()
         results = Results(
             config=str(self.cfg.filename),
             float_checkpoint=self._float_checkpoint(),
             calibration=plain(self.cfg.calib_cfg) | {"qconfig": plain(self.cfg.qconfig)},
         )
-        self.call_hook("before_run")
         self.call_hook("before_calibrate")
-        profile = profile_model(self.adapter, nominal_shape(self.cfg))
-        self._float_row(results, store, model_cost(profile))
-        self.model.prepare(plan)
-        self.quantized_cost = model_cost(profile, plan)
-        context.activation_statistics()
+        self._float_row(results, context)
+        self.prepare_model(context)
         self._baseline_row(results, context)
         self._recipe_row(results, context)
-        results.to_json(Path(self.work_dir) / "results.json")
+        if self.rank == 0:
+            results.to_json(Path(self.work_dir) / "results.json")
         self.call_hook("after_calibrate", results=results)
+        self.call_hook("after_run")
         self.logger.info(f"\n{results.to_text()}")
         return results
+
+    def setup(self) -> CalibrationContext:
+        """Check everything, read the calibration images, load the float weights.
+
+        Raises:
+            MmptqError: Something is wrong with the input.
+        """
+        self.plan = self.adapter.plan(self.qconfig)
+        data = self._calibration_set()
+        load_float_checkpoint(self.model, self._float_checkpoint())
+        check_weights(self.model)
+        self.profile = profile_model(self.adapter, nominal_shape(self.cfg))
+        store = StageStore(Path(self.work_dir) / "stages", self._fingerprint(), self._resume)
+        self.call_hook("before_run")
+        return CalibrationContext(self.model, self.adapter, data, store, self.track)
+
+    def prepare_model(self, context: CalibrationContext) -> None:
+        """Give the model its quantized form and collect the float activations' statistics."""
+        self.model.prepare(self.plan)
+        context.activation_statistics()
 
     def track(self, items: Iterable[T], name: str, total: int | None = None) -> Iterator[T]:
         """Yield ``items`` and tell the hooks how far it is."""
@@ -146,7 +158,8 @@ class CalibrationRunner(Runner):
         loop = self.build_test_loop(self._test_loop)
         return loop.run()
 
-    def _float_row(self, results: Results, store: StageStore, cost: ModelCost) -> None:
+    def _float_row(self, results: Results, context: CalibrationContext) -> None:
+        cost, store = model_cost(self.profile), context.store
         row = ResultRow(FLOAT_METHOD, "-", 32, 32, size_mb=cost.float_size_mb, gbops=cost.gbops)
         if self.settings.eval_float:
             row.metrics = store.once("metrics_float", lambda: self.evaluate(FLOAT_METHOD))
@@ -195,14 +208,15 @@ class CalibrationRunner(Runner):
 
     def _quantized_row(self, method: str, context: CalibrationContext, stage: str) -> ResultRow:
         measured, qconfig = context.store.load(stage), self.qconfig
+        cost = model_cost(self.profile, self.plan)
         return ResultRow(
             method,
             qconfig.scope,
             qconfig.weight.num_bits if qconfig.weight else 32,
             qconfig.act.num_bits if qconfig.act else 32,
             metrics=measured["metrics"],
-            size_mb=self.quantized_cost.size_mb,
-            gbops=self.quantized_cost.gbops,
+            size_mb=cost.size_mb,
+            gbops=cost.gbops,
             seconds=context.statistics_seconds + measured["seconds"],
             images=self.settings.num_images,
         )

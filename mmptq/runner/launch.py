@@ -14,7 +14,9 @@ from mmptq.runner.prepare_config import set_data_root
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of every tool that runs a config."""
-    parser.add_argument("--work-dir", help="where results go (default: work_dirs/<config name>)")
+    parser.add_argument(
+        "--work-dir", help="where results go (default: work_dirs/<family>_<config name>)"
+    )
     parser.add_argument("--data-root", help="replaces data_root in all datasets and evaluators")
     parser.add_argument(
         "--cfg-options",
@@ -47,10 +49,16 @@ def load_config(args: argparse.Namespace, *extra: str | None) -> Config:
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
-    stem = Path(args.config).stem
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / stem)
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or default_work_dir(args.config)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     return cfg
+
+
+def default_work_dir(config: str) -> str:
+    """``work_dirs/<name>``; for ``configs/retinanet/r50.py`` the name is ``retinanet_r50``."""
+    path = Path(config).resolve()
+    family = f"{path.parent.name}_" if path.parent.parent.name == "configs" else ""
+    return str(Path("work_dirs") / f"{family}{path.stem}")
 
 
 def read_config(path: str) -> Config:

@@ -1,10 +1,9 @@
 """Turns what a user has (any MMDetection config) into what the CalibrationRunner runs."""
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 
 from mmptq.errors import ConfigError
 
@@ -91,14 +90,3 @@ def calibration_hooks(cfg: Config) -> list[dict[str, Any]]:
     for name, change in (cfg.get("calib_hooks") or {}).items():
         hooks[name] = change and {**hooks.get(name, {}), **change}
     return [hook for hook in hooks.values() if hook]
-
-
-def plain(value: Any, on_other: Callable[[Any], Any] = str) -> Any:
-    """``value`` in JSON's types."""
-    if isinstance(value, ConfigDict | dict):
-        return {str(k): plain(v, on_other) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v, on_other) for v in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    return on_other(value)

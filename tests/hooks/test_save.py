@@ -13,9 +13,9 @@ from torch import nn
 
 from mmptq.errors import MmptqError
 from mmptq.evaluation import ResultRow, Results
+from mmptq.fileio import plain
 from mmptq.hooks import SaveQuantizedHook
 from mmptq.hooks import save as module
-from mmptq.hooks.save import plain
 
 
 def make_runner(work_dir, model=None):

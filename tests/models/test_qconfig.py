@@ -22,7 +22,9 @@ def test_defaults() -> None:
 
 
 def test_values_replace_defaults() -> None:
-    cfg = ConfigDict(weight=dict(num_bits=4, per_channel=False), act=dict(num_bits=2.5, symmetric=True))
+    cfg = ConfigDict(
+        weight=dict(num_bits=4, per_channel=False), act=dict(num_bits=2.5, symmetric=True)
+    )
     qconfig = QConfig.parse(cfg)
     assert qconfig.weight == TensorSpec(4.0, True, False)
     assert qconfig.act == TensorSpec(2.5, True, False)
@@ -35,9 +37,7 @@ def test_none_is_float() -> None:
     assert qconfig.resolve("head.cls", ["head", "last"]) == (None, TensorSpec(8.0, False))
 
 
-@pytest.mark.parametrize(
-    ("bits", "edge_bits"), [(2, 8), (4, 8), (8, 8), (10, 10)]
-)
+@pytest.mark.parametrize(("bits", "edge_bits"), [(2, 8), (4, 8), (8, 8), (10, 10)])
 def test_full_keeps_the_edges_at_eight_bits_or_more(bits: int, edge_bits: int) -> None:
     qconfig = parse(weight=dict(num_bits=bits), act=dict(num_bits=bits))
     for role in ("first", "last"):
@@ -130,7 +130,10 @@ def test_bit_widths_that_cannot_be(bits: Any, which: str) -> None:
         (dict(zzz=1), r"qconfig\.zzz: unknown key; known: scope"),
         (dict(weight=dict(bits=4)), r"qconfig\.weight\.bits: unknown key; known are num_bits"),
         (dict(weight=4), r"qconfig\.weight = 4: must be a dict, or None"),
-        (dict(act=dict(symmetric="yes")), r"qconfig\.act\.symmetric = 'yes': must be True or False"),
+        (
+            dict(act=dict(symmetric="yes")),
+            r"qconfig\.act\.symmetric = 'yes': must be True or False",
+        ),
         (dict(act=dict(per_channel=True)), r"qconfig\.act\.per_channel = True"),
         (dict(scope="all"), r"qconfig\.scope = 'all': must be one of full, backbone_neck"),
         (dict(scope=["full"]), r"qconfig\.scope = \['full'\]"),
@@ -176,6 +179,8 @@ def test_not_a_dict(cfg: Any) -> None:
 def test_a_pattern_that_matches_nothing_names_its_neighbours() -> None:
     names = ["backbone.layer1.0.conv1", "backbone.layer1.0.conv2", "neck.fpn"]
     qconfig = parse(overrides=[dict(pattern="backbone.layer1.0.cnv1", weight=None)])
-    with pytest.raises(ConfigError, match=r"overrides\[0\]\.pattern.*nearest: backbone.layer1.0.conv1"):
+    with pytest.raises(
+        ConfigError, match=r"overrides\[0\]\.pattern.*nearest: backbone.layer1.0.conv1"
+    ):
         qconfig.check_patterns(names)
     parse(overrides=[dict(pattern="*.conv?", weight=None)]).check_patterns(names)

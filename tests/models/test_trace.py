@@ -171,7 +171,7 @@ def test_linear_layers_and_a_flattened_tensor() -> None:
 
 
 def test_recomputed_blocks_are_seen() -> None:
-    """Activation checkpointing (mmdet's ``with_cp``) engages since the image asks for a gradient."""
+    """Checkpointing (mmdet's ``with_cp``) engages, since the image asks for a gradient."""
     from torch.utils.checkpoint import checkpoint
 
     class Checkpointed(Net):

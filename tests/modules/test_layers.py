@@ -26,7 +26,10 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "depthwise": (lambda: nn.Conv2d(4, 4, 3, groups=4), (2, 4, 9, 9)),
     "dilated": (lambda: nn.Conv2d(4, 6, 3, dilation=2, padding=2), (2, 4, 9, 9)),
     "reflect": (lambda: nn.Conv2d(4, 6, 3, padding=2, padding_mode="reflect"), (2, 4, 9, 9)),
-    "circular": (lambda: nn.Conv2d(4, 6, (3, 5), padding=(1, 2), padding_mode="circular"), (2, 4, 9, 9)),
+    "circular": (
+        lambda: nn.Conv2d(4, 6, (3, 5), padding=(1, 2), padding_mode="circular"),
+        (2, 4, 9, 9),
+    ),
     "same": (lambda: nn.Conv2d(4, 6, 4, padding="same"), (2, 4, 9, 9)),
     "mmcv_conv": (lambda: wrappers.Conv2d(4, 6, 3), (2, 4, 9, 9)),
     "linear": (lambda: nn.Linear(7, 5), (3, 7)),
@@ -36,7 +39,9 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def calibrated(low: float, high: float, symmetric: bool = False, bits: float = 4) -> UniformQuantizer:
+def calibrated(
+    low: float, high: float, symmetric: bool = False, bits: float = 4
+) -> UniformQuantizer:
     quantizer = UniformQuantizer(bits, symmetric)
     quantizer.set_range(torch.tensor(low), torch.tensor(high))
     return quantizer
@@ -127,7 +132,9 @@ def test_only_exact_types_are_quantizable() -> None:
 
 def test_a_shared_module_is_replaced_under_all_its_names() -> None:
     conv = nn.Conv2d(3, 3, 1)
-    model = nn.ModuleDict({"a": nn.Sequential(conv, nn.ReLU()), "b": nn.Sequential(conv), "c": conv})
+    model = nn.ModuleDict(
+        {"a": nn.Sequential(conv, nn.ReLU()), "b": nn.Sequential(conv), "c": conv}
+    )
     new = to_quantized(conv)
     replace_module(model, conv, new)
     assert model["a"][0] is new and model["b"][0] is new and model["c"] is new

@@ -1,4 +1,4 @@
-"""From random weights to a trained detector in about 20 minutes on one CPU core."""
+"""From random weights to a trained Faster R-CNN in about 20 minutes on one CPU core."""
 
 max_epochs = 30
 train_cfg = dict(type="EpochBasedTrainLoop", max_epochs=max_epochs, val_interval=5)

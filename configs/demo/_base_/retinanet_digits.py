@@ -39,7 +39,7 @@ model = dict(
 )
 
 # tools/train_demo.py starts from the backbone and neck of the Faster R-CNN, as one would start from
-# ImageNet weights; from random ones the focal loss needs three times as long.
+# ImageNet weights; from random ones the focal loss learns more slowly.
 train_dataloader = dict(batch_size=8)
 train_cfg = dict(max_epochs=16)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))

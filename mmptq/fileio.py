@@ -1,10 +1,14 @@
 """Writing files so that a crash or a full disk leaves either the old file or the new one."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from mmptq.errors import MmptqError
 
@@ -44,3 +48,39 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError:  # the folder itself is gone or unreadable: nothing was left there
         return
+
+
+def save_torch(path: str | os.PathLike[str], content: Any) -> None:
+    """``torch.save``, whole or not at all.
+
+    Raises:
+        MmptqError: The file cannot be written.
+    """
+    with atomic_write(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # torch's zip writer hides the disk's error behind one of its own.
+            raise MmptqError(f"cannot write {path}: {error}; is the disk full?") from error
+
+
+def plain(value: Any) -> Any:
+    """``value`` in types that a ``weights_only`` load and JSON know.
+
+    Tuples and sets become lists, numpy's numbers Python's, arrays nested lists, and what is none of
+    these its ``str``. Tensors stay.
+    """
+    if value is None or isinstance(value, bool | Tensor):
+        return value
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    # Not isinstance: a subclass (an enum, a Path) would be pickled by its class.
+    if type(value) in (str, int, float):
+        return value
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(plain(item) for item in value)
+    return str(value)

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from mmptq.errors import MmptqError
-from mmptq.evaluation import atomic_write
+from mmptq.fileio import atomic_write
 
 
 def test_makes_the_folder_and_leaves_only_the_file(tmp_path):

@@ -1,0 +1,130 @@
+"""mAP of every observer on BCCD: two families, two scopes, three bit-widths.
+
+Prints the table of docs/results.md. Cells that the JSON file holds are not measured again.
+
+  python benchmarks/bccd_observers.py --data-root data/bccd --checkpoints checkpoints/bccd
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cells import Cells
+from mmengine.config import Config
+
+from mmptq.registry import STEPS, build
+from mmptq.runner import CalibrationRunner
+from mmptq.runner.prepare_config import set_data_root
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = {
+    "RetinaNet-R18": ("retinanet_r18", "retinanet_r18_bccd.pth"),
+    "Faster R-CNN-R18": ("faster_rcnn_r18", "faster-rcnn_r18_bccd.pth"),
+}
+OBSERVERS = ("minmax", "moving_average", "percentile", "mmse", "lp", "kl", "aciq")
+SCOPES = ("full", "backbone_neck")
+BITS = (8, 6, 4)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data-root", default="data/bccd", help="BCCD in COCO form")
+    parser.add_argument(
+        "--checkpoints", default="checkpoints/bccd", help="folder of the float models"
+    )
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--scopes", nargs="+", choices=SCOPES, default=list(SCOPES))
+    parser.add_argument("--bits", nargs="+", type=int, default=list(BITS))
+    parser.add_argument("--observers", nargs="+", choices=OBSERVERS, default=list(OBSERVERS))
+    parser.add_argument("--images", type=int, default=32, help="calibration images")
+    parser.add_argument(
+        "--json", type=Path, default=ROOT / "benchmarks/results/bccd_observers.json"
+    )
+    parser.add_argument("--print-only", action="store_true", help="print the table as it stands")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cells = Cells(args.json)
+    if not args.print_only:
+        for model in args.models:
+            for scope in args.scopes:
+                for bits in args.bits:
+                    measure(cells, args, model, scope, bits)
+    print_table(cells)
+
+
+def measure(cells: Cells, args: argparse.Namespace, model: str, scope: str, bits: int) -> None:
+    """All observers at one bit-width: the statistics are collected once."""
+    missing = [o for o in args.observers if cell_name(model, scope, bits, o) not in cells.values]
+    if not missing and cell_name(model) in cells.values:
+        return
+    with tempfile.TemporaryDirectory() as work_dir:
+        runner = make_runner(args, model, scope, bits, work_dir)
+        context = runner.setup()
+        cells.measure(cell_name(model), partial(quietly, runner, "float"))
+        runner.prepare_model(context)
+        for observer in missing:
+            recipe = Config.fromfile(ROOT / f"configs/_base_/calib/{observer}.py").calib_cfg
+            for index, step in enumerate(recipe.steps):
+                build(STEPS, step, f"steps[{index}]").run(context)
+            name = cell_name(model, scope, bits, observer)
+            figures = cells.measure(name, partial(quietly, runner, observer))
+            print(f"{name}: {100 * figures['coco/bbox_mAP']:.1f}", flush=True)
+
+
+def cell_name(model: str, *rest: Any) -> str:
+    return "/".join(map(str, (model, *(rest or ("float",)))))
+
+
+def make_runner(
+    args: argparse.Namespace, model: str, scope: str, bits: int, work_dir: str
+) -> CalibrationRunner:
+    stem, checkpoint = MODELS[model]
+    cfg = Config.fromfile(ROOT / f"configs/bccd/{stem}_w4a4_mmse.py")
+    set_data_root(cfg, args.data_root)
+    cfg.load_from = str(Path(args.checkpoints) / checkpoint)
+    cfg.work_dir = work_dir
+    cfg.qconfig = dict(scope=scope, weight=dict(num_bits=bits), act=dict(num_bits=bits))
+    cfg.calib_cfg.num_images = args.images
+    cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
+    cfg.log_level = "WARNING"
+    # MMEngine keeps loggers and visualizers by name for the whole process.
+    cfg.experiment_name = cfg.visualizer.name = Path(work_dir).name
+    return CalibrationRunner.from_cfg(cfg)
+
+
+def quietly(runner: CalibrationRunner, method: str) -> dict[str, Any]:
+    """Evaluate without pycocotools' prints."""
+    logging.getLogger("mmengine").setLevel(logging.WARNING)
+    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
+        metrics = runner.evaluate(method)
+    return {k: v for k, v in metrics.items() if isinstance(v, float)}
+
+
+def print_table(cells: Cells) -> None:
+    """Markdown: one row an observer, one column a model, scope and bit-width."""
+    for model in MODELS:
+        if cell_name(model) not in cells.values:
+            continue
+        float_map = 100 * cells.values[cell_name(model)]["coco/bbox_mAP"]
+        columns = [(s, b) for s in SCOPES for b in BITS]
+        print(f"\n**{model}**, float {float_map:.1f} mAP\n")
+        print("| observer | " + " | ".join(f"{s} W{b}A{b}" for s, b in columns) + " |")
+        print("|---|" + "---|" * len(columns))
+        for observer in OBSERVERS:
+            found = [cells.values.get(cell_name(model, s, b, observer)) for s, b in columns]
+            figures = [f"{100 * f['coco/bbox_mAP']:.1f}" if f else "" for f in found]
+            print(f"| {observer} | " + " | ".join(figures) + " |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The README's commands run as they stand."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def commands(prefix: str) -> list[str]:
+    """Lines of the README's bash blocks that begin with ``prefix``."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.S)
+    return [line for block in blocks for line in block.splitlines() if line.startswith(prefix)]
+
+
+def run(command: str, work_dir: Path) -> str:
+    """Run a python command of the README, with its work dir moved to ``work_dir``."""
+    words = shlex.split(command)
+    words[0] = sys.executable
+    words = [w.replace("work_dirs/", f"{work_dir}/") for w in words]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout + done.stderr
+
+
+def test_make_targets_exist() -> None:
+    targets = re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.M)
+    named = re.findall(r"`make (\w+)", README) + [c.split()[1] for c in commands("make ")]
+    assert {"demo", "test", "check"} <= set(named)
+    assert set(named) <= set(targets)
+
+
+@pytest.mark.slow
+def test_demo_commands_run(tmp_path: Path) -> None:
+    demo = [c for c in commands("python tools/") if "configs/demo/" in c]
+    assert [Path(c.split()[1]).name for c in demo] == ["quantize.py", "test.py"]
+    quantized, tested = (run(command, tmp_path) for command in demo)
+    reported = re.findall(r"bbox_mAP: (\d\.\d+)", quantized)[-1]
+    assert re.findall(r"bbox_mAP: (\d\.\d+)", tested)[-1] == reported
+
+
+def test_commands_that_need_data_plan_without_it(tmp_path: Path) -> None:
+    own = ROOT / "tests/data/my_mmdet_config.py"
+    needing = [c for c in commands("python tools/quantize.py") if "configs/demo/" not in c]
+    assert len(needing) == 3
+    for command in needing:
+        command = command.replace("my_mmdet_config.py", str(own)).replace(" --dry-run", "")
+        assert "layers" in run(f"{command} --dry-run", tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_and_paths_exist(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    missing = [link for link in links if not (page.parent / link).exists()]
+    named = re.findall(r"(?:configs|tools|benchmarks|mmptq|tests|docs)/[\w./-]+\.\w+", text)
+    # MMDetection has a tools/ of its own.
+    named = [name for name in named if name != "tools/train.py"]
+    missing += [name for name in named if not (ROOT / name).exists()]
+    assert not missing
