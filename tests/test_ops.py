@@ -322,7 +322,7 @@ def test_real_bits_at_a_whole_number_are_the_integer_quantizer(kind: str, bits: 
 
 
 def mse_over_bits(kind: str, low: float, high: float, bits: np.ndarray) -> np.ndarray:
-    x = gaussian(20000)
+    x = gaussian(4000)
     if kind == "unsigned":
         x = x.relu()
     errors = [float((fake(x, low, high, scheme_of(kind, b)) - x).pow(2).mean()) for b in bits]

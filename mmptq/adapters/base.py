@@ -4,11 +4,15 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
+from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from mmptq.errors import ConfigError
 from mmptq.models import Plan, QConfig, Trace, build_plan, quantizable_layers, trace
 from mmptq.registry import ADAPTERS
+
+
+Samples = list[DetDataSample]
 
 
 class Adapter(ABC):
@@ -41,6 +45,38 @@ class Adapter(ABC):
         be among the outputs.
         """
 
+    def freeze(self, image: Tensor, samples: Samples, with_labels: bool) -> Any:
+        """What must be held fixed so that equal parameters give equal outputs and losses.
+
+        Called once an image, on the float model; the default suits a model that has nothing of the
+        kind (random samples, proposals that move with the parameters).
+
+        Args:
+            image: ``(1, 3, H, W)``, preprocessed.
+            samples: Its data sample, in the preprocessed image's frame.
+            with_labels: Whether :meth:`loss` is going to be asked for.
+        """
+        return None
+
+    def head_outputs(self, image: Tensor, frozen: Any) -> Any:
+        """Like :meth:`raw_outputs`, on what :meth:`freeze` returned for this image."""
+        return self.raw_outputs(image)
+
+    def loss(self, outputs: Any, samples: Samples, frozen: Any) -> dict[str, Tensor]:
+        """The components of the detector's training loss, deterministic.
+
+        Args:
+            outputs: Of :meth:`head_outputs`.
+            samples: The image's data sample with its labels.
+            frozen: Of :meth:`freeze` with labels.
+
+        Raises:
+            ConfigError: The family has no such loss here.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} defines no task loss; use the objective 'OutputDistance'"
+        )
+
     def trace(self) -> Trace:
         """Run the model once on a small random image and record how its layers hang together."""
         return trace(
@@ -56,6 +92,15 @@ class Adapter(ABC):
     def plan(self, qconfig: QConfig) -> Plan:
         """Resolve ``qconfig`` for this model."""
         return build_plan(self.model, self.trace(), qconfig)
+
+
+def blank_sample(image: Tensor) -> DetDataSample:
+    """A data sample without labels for one unscaled image ``(N, 3, H, W)``."""
+    height, width = image.shape[-2:]
+    shape = {
+        key: (height, width) for key in ("img_shape", "ori_shape", "pad_shape", "batch_input_shape")
+    }
+    return DetDataSample(metainfo={**shape, "scale_factor": (1.0, 1.0)})
 
 
 def find_adapter(model: nn.Module) -> Adapter:

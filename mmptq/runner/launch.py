@@ -15,7 +15,7 @@ from mmptq.runner.prepare_config import set_data_root
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of every tool that runs a config."""
     parser.add_argument(
-        "--work-dir", help="where results go (default: work_dirs/<family>_<config name>)"
+        "--work-dir", help="where results go (default: work_dirs/<family>_<config>)"
     )
     parser.add_argument("--data-root", help="replaces data_root in all datasets and evaluators")
     parser.add_argument(

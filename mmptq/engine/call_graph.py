@@ -1,0 +1,271 @@
+"""Which module calls of a forward pass depend on which layers.
+
+One small forward pass with gradients on shows it, for any topology and without capturing a graph:
+every module call is known by the autograd nodes of its outputs, and the calls behind a tensor are
+found by walking back from its node.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmptq.models.trace import flatten_tensors
+from mmptq.modules import QuantLayer
+
+Forward = Callable[..., Any]
+Node = int  # position of an autograd node in CallGraph._parents
+
+
+@dataclass
+class Call:
+    """One call of a module in the forward pass.
+
+    Args:
+        module: Name in the model's ``named_modules``.
+        parent: Id of the call inside which it happens, ``None`` at the top.
+        storable: Whether its output may be kept in place of computing it: nested tuples, lists and
+            dicts of floating tensors that are no views of its input.
+        depth: Number of calls around it.
+        nodes: Autograd nodes of its output tensors.
+        upstream: Bit set of the layers on which its outputs depend.
+        mutated: Of each output tensor, whether somebody writes to it afterwards.
+        inner: How often it calls each other module, at any depth.
+    """
+
+    module: str
+    parent: int | None
+    depth: int
+    storable: bool = False
+    nodes: tuple[Node, ...] = ()
+    upstream: int = 0
+    mutated: tuple[bool, ...] = ()
+    inner: Counter[str] = field(default_factory=Counter)
+
+
+class CallGraph:
+    """Module calls of one forward pass, their nesting and their dependencies.
+
+    Args:
+        model: In eval mode. Gradients are enabled during the pass, parameters left as they are.
+        forward: Runs the model on an image and returns nested tensors.
+        image: ``(1, 3, H, W)``; a small one suffices.
+    """
+
+    def __init__(self, model: nn.Module, forward: Forward, image: Tensor) -> None:
+        recorder = _Recorder(model)
+        with torch.enable_grad(), recorder.recording():
+            outputs = forward(image.detach().clone().requires_grad_())
+        self.calls = recorder.calls
+        self.layers = recorder.layers
+        self.by_module: dict[str, list[int]] = defaultdict(list)
+        for i, call in enumerate(self.calls):
+            self.by_module[call.module].append(i)
+        self._index_nodes(recorder, outputs)
+
+    def bits(self, layers: Iterable[str]) -> int:
+        """Bit set of the layers of these names."""
+        return sum(1 << self.layers[name] for name in set(layers) if name in self.layers)
+
+    def cut(self, changed: int) -> set[int]:
+        """Ids of the outermost calls that do not depend on ``changed`` but are read behind it.
+
+        While only these layers change, a pass needs no other output of what does not change.
+        """
+        found: set[int] = set()
+
+        def stop_at(node: Node) -> bool:
+            for i in self._calls_at[node]:
+                call = self.calls[i]
+                if call.storable and not call.upstream & changed:
+                    found.add(i)
+                    return True
+            return False
+
+        self._walk(stop_at)
+        return found
+
+    def resolve(self, kept: set[int]) -> tuple[set[int], set[int]]:
+        """What a pass does, given the ids of calls whose outputs are kept.
+
+        Returns:
+            Calls whose kept output is used, and calls that must run. The outputs of all others
+            reach nothing but these others.
+        """
+        hits: set[int] = set()
+        runs: set[int] = set()
+
+        def stop_at(node: Node) -> bool:
+            hit = next((i for i in self._calls_at[node] if i in kept), None)
+            if hit is not None:
+                hits.add(hit)
+            else:
+                runs.update(self._calls_at[node])
+            return hit is not None
+
+        self._walk(stop_at)
+        for i in [*hits, *runs]:
+            parent = self.calls[i].parent
+            while parent is not None and parent not in hits:
+                runs.add(parent)
+                parent = self.calls[parent].parent
+        return hits, runs - hits
+
+    def _walk(self, stop_at: Callable[[Node], bool]) -> None:
+        todo, seen = list(self._outputs), set(self._outputs)
+        while todo:
+            node = todo.pop()
+            if stop_at(node):
+                continue
+            for parent in self._parents[node]:
+                if parent not in seen:
+                    seen.add(parent)
+                    todo.append(parent)
+
+    def _index_nodes(self, recorder: "_Recorder", outputs: Any) -> None:
+        """Number the autograd nodes and find the layers behind each."""
+        roots = [t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None]
+        numbers, order = _topological_order(roots)
+        self._parents = [
+            [numbers[p] for p, _ in node.next_functions if p is not None] for node in order
+        ]
+        self._outputs = sorted({numbers[node] for node in roots})
+        self._calls_at: list[list[int]] = [[] for _ in order]
+        layer_bits = [0] * len(order)
+        for i, (call, tensors) in enumerate(zip(self.calls, recorder.outputs, strict=True)):
+            nodes = [numbers.get(grad_fn) for grad_fn, _, _ in tensors]
+            # An output that nobody reads further on has a node that the walk did not meet.
+            call.nodes = tuple(n for n in nodes if n is not None)
+            call.mutated = tuple(t._version != version for _, t, version in tensors)
+            for node in set(call.nodes):
+                self._calls_at[node].append(i)
+                if call.module in self.layers:
+                    layer_bits[node] |= 1 << self.layers[call.module]
+        upstream: list[int] = []
+        for node, parents in enumerate(self._parents):  # parents come first
+            mask = layer_bits[node]
+            for parent in parents:
+                mask |= upstream[parent]
+            upstream.append(mask)
+        for call in self.calls:
+            for node in call.nodes:
+                call.upstream |= upstream[node]
+        for ids in self._calls_at:
+            ids.sort(key=lambda i: self.calls[i].depth)
+
+
+def _topological_order(roots: list[Any]) -> tuple[dict[Any, Node], list[Any]]:
+    """Autograd nodes behind ``roots``, each after the nodes that it reads."""
+    numbers: dict[Any, Node] = {}
+    order: list[Any] = []
+    entered: set[Any] = set()
+    todo = [(node, False) for node in roots]
+    while todo:
+        node, done = todo.pop()
+        if done:
+            numbers[node] = len(order)
+            order.append(node)
+        elif node not in entered:
+            entered.add(node)
+            todo.append((node, True))
+            todo.extend(
+                (p, False) for p, _ in node.next_functions if p is not None and p not in entered
+            )
+    return numbers, order
+
+
+@contextmanager
+def replaced_forwards(
+    modules: Iterable[tuple[str, nn.Module]], wrap: Callable[[str, nn.Module, Forward], Forward]
+) -> Iterator[None]:
+    """Replace ``module.forward`` by ``wrap(name, module, forward)`` for a while."""
+    replaced: list[tuple[nn.Module, Any]] = []
+    try:
+        for name, module in modules:
+            replaced.append((module, module.__dict__.get("forward")))
+            module.__dict__["forward"] = wrap(name, module, module.forward)
+        yield
+    finally:
+        for module, own in replaced:
+            del module.__dict__["forward"]
+            if own is not None:
+                module.__dict__["forward"] = own
+
+
+class _Recorder:
+    """Writes down every module call of a pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.modules = [(name, module) for name, module in model.named_modules() if name]
+        quantized = (name for name, module in self.modules if isinstance(module, QuantLayer))
+        self.layers = {name: bit for bit, name in enumerate(quantized)}
+        self.calls: list[Call] = []
+        # Of each call's output tensors: node, tensor (kept alive), version when it was returned.
+        self.outputs: list[list[tuple[Any, Tensor, int]]] = []
+        self._open: list[int] = []
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        with replaced_forwards(self.modules, self._wrap):
+            yield
+
+    def _wrap(self, name: str, module: nn.Module, forward: Forward) -> Forward:
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            call_id = self._enter(name)
+            versions = {id(t): t._version for t in flatten_tensors((args, kwargs))}
+            output = forward(*args, **kwargs)
+            self._open.pop()
+            tensors = list(flatten_tensors(output))
+            self.outputs[call_id] = [(t.grad_fn, t, t._version) for t in tensors]
+            written = any(
+                t._version != versions[id(t)] for t in flatten_tensors((args, kwargs))
+            )
+            self.calls[call_id].storable = not written and _storable(output, (args, kwargs))
+            return output
+
+        return recorded
+
+    def _enter(self, name: str) -> int:
+        for i in self._open:
+            self.calls[i].inner[name] += 1
+        parent = self._open[-1] if self._open else None
+        self.calls.append(Call(name, parent, len(self._open)))
+        self.outputs.append([])
+        self._open.append(len(self.calls) - 1)
+        return len(self.calls) - 1
+
+
+def _storable(output: Any, inputs: Any) -> bool:
+    if not _plain(output):
+        return False
+    tensors = list(flatten_tensors(output))
+    read = {t.untyped_storage().data_ptr() for t in flatten_tensors(inputs)}
+    return bool(tensors) and all(
+        t.is_floating_point()
+        and t.grad_fn is not None
+        and t.untyped_storage().data_ptr() not in read
+        for t in tensors
+    )
+
+
+def _plain(value: Any) -> bool:
+    if type(value) in (tuple, list):
+        return all(_plain(item) for item in value)
+    if type(value) is dict:
+        return all(_plain(item) for item in value.values())
+    return value is None or isinstance(value, Tensor)
+
+
+def map_tensors(value: Any, function: Callable[[Tensor], Any]) -> Any:
+    """Nested tuples, lists and dicts with ``function`` of each tensor in its place."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if type(value) in (tuple, list):
+        return type(value)(map_tensors(item, function) for item in value)
+    if type(value) is dict:
+        return {key: map_tensors(item, function) for key, item in value.items()}
+    return value
