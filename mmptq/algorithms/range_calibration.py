@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from torch import Tensor
+
 from mmptq.algorithms.base import Step
 from mmptq.engine import CalibrationContext
 from mmptq.observers import Observer, Statistics, WeightStatistics
@@ -47,7 +49,14 @@ class RangeCalibration(Step):
 
 def set_range(quantizer: UniformQuantizer, observer: Observer, stats: Statistics) -> None:
     """Give ``quantizer`` the range that ``observer`` reads from ``stats``."""
+    quantizer.set_range(*find_range(quantizer, observer, stats))
+
+
+def find_range(
+    quantizer: UniformQuantizer, observer: Observer, stats: Statistics
+) -> tuple[Tensor, Tensor]:
+    """The range that ``observer`` reads from ``stats``, on the quantizer's device."""
     symmetric = quantizer.scheme.symmetric
     scheme = replace(quantizer.scheme, signed=symmetric and bool((stats.low < 0).any()))
     low, high = observer.compute_range(stats, scheme)
-    quantizer.set_range(low.to(quantizer.scale.device), high.to(quantizer.scale.device))
+    return low.to(quantizer.scale.device), high.to(quantizer.scale.device)

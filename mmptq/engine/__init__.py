@@ -3,19 +3,29 @@
 from mmptq.engine.calibration_set import CalibrationSet, check_files, image_path
 from mmptq.engine.collect import check_weights, collect_statistics
 from mmptq.engine.context import CalibrationContext, Track
+from mmptq.engine.evaluator import LossEvaluator, float_form
 from mmptq.engine.float_checkpoint import load_float_checkpoint
+from mmptq.engine.objectives import CalibrationImage, Objective, OutputDistance, TaskLoss
+from mmptq.engine.search_log import SearchLog
 from mmptq.engine.store import StageStore
 from mmptq.engine.tensor_cache import TensorCache
 
 __all__ = [
     "CalibrationContext",
+    "CalibrationImage",
     "CalibrationSet",
+    "LossEvaluator",
+    "Objective",
+    "OutputDistance",
+    "SearchLog",
     "StageStore",
+    "TaskLoss",
     "TensorCache",
     "Track",
     "check_files",
     "check_weights",
     "collect_statistics",
+    "float_form",
     "image_path",
     "load_float_checkpoint",
 ]

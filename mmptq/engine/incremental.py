@@ -59,6 +59,11 @@ class IncrementalForward:
         """Size of the kept outputs."""
         return self._store.bytes_in_memory
 
+    @property
+    def reused(self) -> set[int]:
+        """Calls whose kept output this round returns."""
+        return self._hits
+
     def start_round(self) -> set[str]:
         """Begin a new round over all images; returns the layers that changed since the last."""
         now = {name: layer.fingerprint() for name, layer in self._layers.items()}

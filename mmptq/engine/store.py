@@ -68,8 +68,9 @@ class StageStore:
             (self.folder / f"{stage}.pth").unlink(missing_ok=True)
 
     def _clear(self) -> None:
-        for path in self.folder.glob("*.pth"):
-            path.unlink()
+        for pattern in ("*.pth", "*.jsonl"):
+            for path in self.folder.glob(pattern):
+                path.unlink()
 
 
 def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> None:
