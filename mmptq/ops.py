@@ -3,12 +3,16 @@ r"""Quantization as pure functions of tensors.
 A uniform quantizer with step :math:`s` (the papers' :math:`\Delta`), zero point :math:`z` and codes
 ``quant_min..quant_max`` maps
 
-.. math:: \hat x = s \cdot (\mathrm{round}(\mathrm{clamp}(x / s, q_{min} - z, q_{max} - z)))
+.. math:: \hat x = s \cdot \mathrm{clamp}(\mathrm{round}(x / s), q_{min} - z, q_{max} - z)
 
-with rounding to nearest, ties to even. For integer bounds this is the usual
-``s * (clamp(round(x / s) + z, q_min, q_max) - z)``: clamping to integers and rounding commute. For
-a *real-valued* bit-width :math:`b` the bounds are real too (:math:`2^b - 1` apart) and the clamp
-comes first, so the rounding error is a continuous function of :math:`b`.
+with rounding to nearest, ties to even. At a whole bit-width all four are whole numbers and this is
+the usual ``s * (clamp(round(x / s) + z, q_min, q_max) - z)``.
+
+At a *real-valued* bit-width :math:`b` the bounds are real (:math:`2^b - 1` apart), and so is an
+affine zero point. The levels are the whole multiples of :math:`s` inside the range, zero among
+them, and the two ends of the range. Step, ends and zero point are continuous in :math:`b`, and so
+is the error over a tensor, which lets a bisection look for the bit-width with a given error. Ends
+rounded to multiples (which is what clamping before rounding gives) would jump by a whole step.
 """
 
 import math
@@ -58,7 +62,7 @@ def range_to_params(low: Tensor, high: Tensor, scheme: QuantScheme) -> tuple[Ten
 
     Symmetric: with ``c = max(|low|, |high|)`` the step is ``2c / (2^b - 1)`` when signed and
     ``c / (2^b - 1)`` when not (LAPQ eq. 2 and 3, corrected). Affine: the range is widened to hold 0
-    and 0 is an exact level.
+    and shifted, by at most half a step, so that 0 is an exact level.
 
     Args:
         low: Lower clip of each channel, any shape (0-dim for per-tensor).
@@ -66,8 +70,9 @@ def range_to_params(low: Tensor, high: Tensor, scheme: QuantScheme) -> tuple[Ten
         scheme: Bit-width and kind of the quantizer.
 
     Returns:
-        ``scale`` and ``zero_point`` (whole numbers as floats), both of the shape of ``low``. A
-        channel whose range is empty (all zeros) gets the step 1.
+        ``scale`` and ``zero_point``, both of the shape of ``low``. Zero points are whole numbers at
+        whole bits and continuous in the bit-width between. A channel whose range is empty (all
+        zeros) gets the step 1.
     """
     if scheme.symmetric:
         clip = torch.maximum(low.abs(), high.abs()) if scheme.signed else high
@@ -75,12 +80,29 @@ def range_to_params(low: Tensor, high: Tensor, scheme: QuantScheme) -> tuple[Ten
     else:
         low, high = low.clamp(max=0.0), high.clamp(min=0.0)
         width = high - low
-    tiny = torch.finfo(width.dtype).tiny
-    scale = (width / scheme.levels).clamp(min=tiny)
-    scale = torch.where(width > 0, scale, torch.ones_like(width))
+    scale = _step(width, scheme.num_bits)
     if scheme.symmetric:
         return scale, torch.zeros_like(scale)
-    return scale, (-low / scale).round().clamp(0.0, math.floor(scheme.levels))
+    return scale, _zero_point(low, width, scheme.num_bits).clamp(0.0, scheme.levels)
+
+
+def _step(width: Tensor, num_bits: float) -> Tensor:
+    """``width`` in ``2^b - 1`` steps, 1 where it is 0."""
+    step = (width / (2.0**num_bits - 1.0)).clamp(min=torch.finfo(width.dtype).tiny)
+    return torch.where(width > 0, step, torch.ones_like(width))
+
+
+def _zero_point(low: Tensor, width: Tensor, num_bits: float) -> Tensor:
+    """Steps from ``low`` to 0, rounded at whole bits.
+
+    What rounding adds is interpolated between these, linearly in the bit-width.
+    """
+    floor = math.floor(num_bits)
+    if num_bits == floor:
+        return (-low / _step(width, num_bits)).round()
+    below, above = (-low / _step(width, bits) for bits in (floor, floor + 1))
+    shift = torch.lerp(below.round() - below, above.round() - above, num_bits - floor)
+    return -low / _step(width, num_bits) + shift
 
 
 def per_channel(param: Tensor, ndim: int, ch_axis: int | None) -> Tensor:
@@ -100,13 +122,17 @@ def quantize(
     quant_max: float,
     ch_axis: int | None = None,
 ) -> Tensor:
-    """Codes of ``x`` (whole numbers in a float tensor of the shape of ``x``), not differentiable.
+    """Codes of ``x`` (a float tensor of its shape), not differentiable.
+
+    At whole bits the codes are whole numbers, and :func:`dequantize` makes of them what
+    :func:`fake_quantize` gives, bit for bit. At a real bit-width they are whole numbers of steps
+    from the zero point, itself real, save for the two ends ``quant_min`` and ``quant_max``.
 
     ``scale`` and ``zero_point`` are 0-dim, or ``(C,)`` along ``ch_axis``.
     """
     scale = per_channel(scale, x.dim(), ch_axis)
     zero_point = per_channel(zero_point, x.dim(), ch_axis)
-    steps = (x / scale).clamp(quant_min - zero_point, quant_max - zero_point).round()
+    steps = (x / scale).round_().clamp_(quant_min - zero_point, quant_max - zero_point)
     return (steps + zero_point).detach()
 
 
@@ -129,15 +155,18 @@ def fake_quantize(
     """Quantize and dequantize ``x``; same shape and dtype.
 
     Differentiable in ``x`` (straight through inside the clip range, zero outside) and in ``scale``
-    (inside: rounding error; outside: the clip bound), which is the gradient of LSQ (Esser et al.
-    2020, eq. 3). Without gradients the work is done in place on one new tensor.
+    (inside: rounding error; outside: the level), which is the gradient of LSQ (Esser et al. 2020,
+    eq. 3). Without gradients the work is done in place on one new tensor.
     """
     scale = per_channel(scale, x.dim(), ch_axis)
     low, high = quant_min - zero_point, quant_max - zero_point
     low, high = per_channel(low, x.dim(), ch_axis), per_channel(high, x.dim(), ch_axis)
     if torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad):
-        return round_ste((x / scale).clamp(low, high)) * scale
-    return (x / scale).clamp_(low, high).round_().mul_(scale)
+        steps = x / scale
+        inside = steps.clamp(low, high)
+        rounding = (steps.round().clamp(low, high) - inside).detach()
+        return (inside + rounding) * scale
+    return (x / scale).round_().clamp_(low, high).mul_(scale)
 
 
 def correct_weight(quantized: Tensor, weight: Tensor, mode: str) -> Tensor:

@@ -1,6 +1,7 @@
 """Fixtures that several folders share: small detectors of stock MMDetection types."""
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from mmptq.adapters import find_adapter
 from mmptq.models import QConfig, QuantDetector
+from mmptq.runner import CalibrationRunner
+from tests.tiny_project import Calibrated, TinyProject, make_project
 
 # Small tensors: on a busy machine a second thread costs up to ten times what it saves.
 torch.set_num_threads(1)
@@ -230,5 +233,28 @@ def raw() -> Callable[[QuantDetector, Tensor], list[Tensor]]:
     def run(model: QuantDetector, image: Tensor) -> list[Tensor]:
         model.start_pass()
         return list(flatten_tensors(find_adapter(model.model).raw_outputs(image)))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_project(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], TinyProject]:
+    """``tiny_project(family)``: images, configs and float weights on disk; not to be changed."""
+    return functools.cache(
+        lambda family: make_project(tmp_path_factory.mktemp(family), family, randomise)
+    )
+
+
+@pytest.fixture(scope="session")
+def calibrated(
+    tiny_project: Callable[[str], TinyProject], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Calibrated]:
+    """``calibrated(family)``: a finished run of the tiny project, in one process."""
+
+    @functools.cache
+    def run(family: str) -> Calibrated:
+        work_dir = tmp_path_factory.mktemp(f"{family}_run")
+        runner = CalibrationRunner.from_cfg(tiny_project(family).load(work_dir))
+        return Calibrated(work_dir, runner, runner.calibrate())
 
     return run

@@ -17,6 +17,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import nn
 
+from mmptq.evaluation import Results
+from mmptq.runner import CalibrationRunner
+
 REPO = Path(__file__).parent.parent
 CLASSES = ("ant", "bee", "cat", "dog")
 SIZES = ((96, 80), (96, 96), (72, 96), (96, 64))  # (width, height)
@@ -104,7 +107,7 @@ model = dict({BACKBONE}
 """
 
 QUANTIZED = """
-_base_ = ["./float.py", "{repo}/configs/_base_/quant/w4a4.py",
+_base_ = ["./float.py", "{repo}/configs/_base_/quant/w8a8.py",
           "{repo}/configs/_base_/calib/mmse.py"]
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
 calib_cfg = dict(num_images=6)
@@ -121,7 +124,7 @@ class TinyProject:
     Args:
         root: Folder of everything: ``train/``, ``val/``, ``train.json``, ``val.json``, configs.
         float_config: An MMDetection config.
-        config: Its quantization at W4A4 by MMSE.
+        config: Its quantization at W8A8 by MMSE.
         checkpoint: The float weights, in the form that MMEngine saves.
     """
 
@@ -143,6 +146,36 @@ class TinyProject:
         return self.root / f"val/{index}.png"
 
 
+@dataclass(frozen=True)
+class Calibrated:
+    """A finished run.
+
+    Args:
+        work_dir: What it wrote.
+        runner: It, with the quantized model.
+        results: What it returned.
+    """
+
+    work_dir: Path
+    runner: CalibrationRunner
+    results: Results
+
+    @property
+    def config(self) -> Path:
+        """The config that the runner dumped."""
+        return self.work_dir / Path(self.runner.cfg.filename).name
+
+    @property
+    def checkpoint(self) -> Path:
+        """The quantized checkpoint."""
+        return self.work_dir / "quantized.pth"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The recipe's metrics."""
+        return self.results.rows[-1].metrics
+
+
 def make_project(root: Path, family: str, randomise: Any) -> TinyProject:
     """Write a project of ``family`` into ``root``.
 
@@ -155,7 +188,7 @@ def make_project(root: Path, family: str, randomise: Any) -> TinyProject:
     (root / "data.py").write_text(DATA.format(root=f"{root}/"))
     (root / "float.py").write_text(FLOAT_CONFIGS[family])
     quantized = QUANTIZED.format(repo=REPO, checkpoint=str(checkpoint))
-    (root / f"{family}_w4a4.py").write_text(quantized)
+    (root / f"{family}_w8a8.py").write_text(quantized)
     rng = np.random.default_rng(0)
     for split, count in (("train", NUM_TRAIN), ("val", NUM_VAL)):
         (root / split).mkdir()
@@ -172,7 +205,7 @@ def make_project(root: Path, family: str, randomise: Any) -> TinyProject:
     sizes = [SIZES[i % len(SIZES)] for i in range(NUM_VAL)]
     found = [find_objects(model, dataset[i]) for i in range(NUM_VAL)]
     write_annotations(root / "val.json", sizes, found)
-    return TinyProject(root, root / "float.py", root / f"{family}_w4a4.py", checkpoint)
+    return TinyProject(root, root / "float.py", root / f"{family}_w8a8.py", checkpoint)
 
 
 def draw(rng: np.random.Generator, width: int, height: int) -> np.ndarray:

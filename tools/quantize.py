@@ -71,8 +71,10 @@ def main() -> None:
         cfg.load_from = args.checkpoint
     cfg.resume = args.resume
     complete_config(cfg)
-    cfg.calib_cfg.eval_float = cfg.calib_cfg.get("eval_float", True) and not args.skip_float
-    cfg.calib_cfg.baseline = cfg.calib_cfg.get("baseline", True) and not args.skip_baseline
+    if args.skip_float:
+        cfg.calib_cfg.eval_float = False
+    if args.skip_baseline:
+        cfg.calib_cfg.baseline = False
     if args.dry_run:
         dry_run(cfg)
         return

@@ -10,9 +10,11 @@ import json
 import sys
 
 import torch
+from mmengine.device import get_device
 from mmengine.runner import Runner
+from torch import nn
 
-from mmptq.engine.float_checkpoint import MMENGINE_TYPES
+from mmptq.engine.float_checkpoint import MMENGINE_TYPES, check_checkpoint
 from mmptq.errors import MmptqError
 from mmptq.fileio import atomic_write
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
@@ -30,13 +32,22 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+class TestRunner(Runner):
+    """MMEngine's Runner for models that are not trained."""
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Keep the model bare: DDP synchronises gradients, and wants a GPU."""
+        return model.to(get_device())
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     wrap_model(cfg)
-    cfg.load_from = args.checkpoint
+    cfg.load_from, cfg.resume = args.checkpoint, False
     init_processes(args.launcher)
-    runner = Runner.from_cfg(cfg)
+    runner = TestRunner.from_cfg(cfg)
+    check_checkpoint(runner.model, args.checkpoint)
     with torch.serialization.safe_globals(MMENGINE_TYPES):
         metrics = runner.test()
     if args.out and runner.rank == 0:
@@ -47,5 +58,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except MmptqError as error:
+    except (MmptqError, FileNotFoundError) as error:
         sys.exit(f"error: {error}")

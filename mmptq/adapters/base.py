@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
+from mmcv.cnn import ConvModule
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from mmptq.errors import ConfigError
 from mmptq.models import Plan, QConfig, Trace, build_plan, quantizable_layers, trace
 from mmptq.registry import ADAPTERS
-
 
 Samples = list[DetDataSample]
 
@@ -76,6 +76,30 @@ class Adapter(ABC):
         raise ConfigError(
             f"{type(self).__name__} defines no task loss; use the objective 'OutputDistance'"
         )
+
+    def unit_of(self, layer: str, granularity: str) -> str:
+        """The module that is reconstructed as a whole and holds ``layer``.
+
+        The default finds residual blocks, and convolutions with their norm and activation, by
+        structure; a family with other blocks overrides it. A unit must read and return one tensor;
+        where it does not, its layers are reconstructed one by one.
+
+        Args:
+            layer: Name of a quantizable layer.
+            granularity: ``'block'`` or ``'layer'``.
+
+        Returns:
+            A module name: ``layer`` itself or one that it starts with.
+        """
+        parents = [layer.rsplit(".", n)[0] for n in range(1, layer.count(".") + 1)]
+        if granularity == "block" and layer.startswith("backbone."):
+            for name in reversed(parents):  # outermost first
+                within = self.model.get_submodule(name.rpartition(".")[0])
+                if isinstance(within, nn.Sequential):
+                    return name
+        if parents and isinstance(self.model.get_submodule(parents[0]), ConvModule):
+            return parents[0]
+        return layer
 
     def trace(self) -> Trace:
         """Run the model once on a small random image and record how its layers hang together."""

@@ -4,12 +4,26 @@ from mmptq.algorithms.base import Step
 from mmptq.algorithms.bias_correction import BiasCorrection
 from mmptq.algorithms.lapq import JointSearch, LpInterpolation, RandomRanges
 from mmptq.algorithms.range_calibration import RangeCalibration
+from mmptq.algorithms.reconstruction import (
+    BRECQ,
+    AdaRound,
+    BitShrinking,
+    LearnedSteps,
+    QDrop,
+    Reconstruction,
+)
 
 __all__ = [
+    "BRECQ",
+    "AdaRound",
     "BiasCorrection",
+    "BitShrinking",
     "JointSearch",
+    "LearnedSteps",
     "LpInterpolation",
+    "QDrop",
     "RandomRanges",
     "RangeCalibration",
+    "Reconstruction",
     "Step",
 ]

@@ -7,7 +7,7 @@ from mmptq.engine.evaluator import LossEvaluator, float_form
 from mmptq.engine.float_checkpoint import load_float_checkpoint
 from mmptq.engine.objectives import CalibrationImage, Objective, OutputDistance, TaskLoss
 from mmptq.engine.search_log import SearchLog
-from mmptq.engine.store import StageStore
+from mmptq.engine.store import StageStore, remove_leftovers
 from mmptq.engine.tensor_cache import TensorCache
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "float_form",
     "image_path",
     "load_float_checkpoint",
+    "remove_leftovers",
 ]

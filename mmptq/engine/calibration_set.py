@@ -1,5 +1,6 @@
 """The calibration images: chosen by seed, checked, decoded once."""
 
+import copy
 import os.path as osp
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -51,8 +52,9 @@ class CalibrationSet:
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """``(position in the common selection, collated batch of one image)``."""
         for i, position in enumerate(self.positions):
-            # The sample is cloned since a data preprocessor writes into it.
-            data = {"inputs": self._images[i], "data_samples": self._samples[i].clone()}
+            # A copy, since a data preprocessor writes into it; `clone` would share the labels.
+            sample = copy.deepcopy(self._samples[i])
+            data = {"inputs": self._images[i], "data_samples": sample}
             yield position, pseudo_collate([data])
 
 

@@ -32,7 +32,7 @@ class Call:
             dicts of floating tensors that are no views of its input.
         depth: Number of calls around it.
         nodes: Autograd nodes of its output tensors.
-        upstream: Bit set of the layers on which its outputs depend.
+        upstream: Bit set of the layer calls on which its outputs depend.
         mutated: Of each output tensor, whether somebody writes to it afterwards.
         inner: How often it calls each other module, at any depth.
     """
@@ -61,36 +61,51 @@ class CallGraph:
         with torch.enable_grad(), recorder.recording():
             outputs = forward(image.detach().clone().requires_grad_())
         self.calls = recorder.calls
-        self.layers = recorder.layers
         self.by_module: dict[str, list[int]] = defaultdict(list)
+        # (layer, how often it ran before) -> bit
+        self.layer_calls: dict[tuple[str, int], int] = {}
         for i, call in enumerate(self.calls):
+            if call.module in recorder.layers:
+                key = call.module, len(self.by_module[call.module])
+                self.layer_calls[key] = len(self.layer_calls)
+                recorder.bits[i] = 1 << self.layer_calls[key]
             self.by_module[call.module].append(i)
         self._index_nodes(recorder, outputs)
 
     def bits(self, layers: Iterable[str]) -> int:
-        """Bit set of the layers of these names."""
-        return sum(1 << self.layers[name] for name in set(layers) if name in self.layers)
+        """Bit set of all calls of the layers of these names."""
+        names = set(layers)
+        return self.call_bits(key for key in self.layer_calls if key[0] in names)
+
+    def call_bits(self, layer_calls: Iterable[tuple[str, int]]) -> int:
+        """Bit set of single calls of layers: each by the layer and how often it ran before."""
+        return sum(1 << self.layer_calls[key] for key in set(layer_calls))
 
     def cut(self, changed: int) -> set[int]:
         """Ids of the outermost calls that do not depend on ``changed`` but are read behind it.
 
-        While only these layers change, a pass needs no other output of what does not change.
+        While only these layer calls change, a pass needs no other output of what does not change.
         """
         found: set[int] = set()
 
-        def stop_at(node: Node) -> bool:
+        def follow(node: Node) -> Iterable[Node]:
             for i in self._calls_at[node]:
                 call = self.calls[i]
                 if call.storable and not call.upstream & changed:
                     found.add(i)
-                    return True
-            return False
+                    return ()
+            return self._parents[node]
 
-        self._walk(stop_at)
+        self._walk(follow)
         return found
 
-    def resolve(self, kept: set[int]) -> tuple[set[int], set[int]]:
-        """What a pass does, given the ids of calls whose outputs are kept.
+    def resolve(self, kept: set[int], wanted: set[int]) -> tuple[set[int], set[int]]:
+        """What a pass does.
+
+        Args:
+            kept: Ids of the calls whose outputs are kept.
+            wanted: Of those whose outputs are to be kept: where one runs, all of its outputs are
+                needed, not only those that the model's output needs.
 
         Returns:
             Calls whose kept output is used, and calls that must run. The outputs of all others
@@ -99,15 +114,16 @@ class CallGraph:
         hits: set[int] = set()
         runs: set[int] = set()
 
-        def stop_at(node: Node) -> bool:
+        def follow(node: Node) -> Iterable[Node]:
             hit = next((i for i in self._calls_at[node] if i in kept), None)
             if hit is not None:
                 hits.add(hit)
-            else:
-                runs.update(self._calls_at[node])
-            return hit is not None
+                return ()
+            runs.update(self._calls_at[node])
+            beside = [n for i in self._calls_at[node] if i in wanted for n in self.calls[i].nodes]
+            return [*self._parents[node], *beside]
 
-        self._walk(stop_at)
+        self._walk(follow)
         for i in [*hits, *runs]:
             parent = self.calls[i].parent
             while parent is not None and parent not in hits:
@@ -115,16 +131,14 @@ class CallGraph:
                 parent = self.calls[parent].parent
         return hits, runs - hits
 
-    def _walk(self, stop_at: Callable[[Node], bool]) -> None:
+    def _walk(self, follow: Callable[[Node], Iterable[Node]]) -> None:
+        """From the model's output, visit every node once and go on to what ``follow`` says."""
         todo, seen = list(self._outputs), set(self._outputs)
         while todo:
-            node = todo.pop()
-            if stop_at(node):
-                continue
-            for parent in self._parents[node]:
-                if parent not in seen:
-                    seen.add(parent)
-                    todo.append(parent)
+            for node in follow(todo.pop()):
+                if node not in seen:
+                    seen.add(node)
+                    todo.append(node)
 
     def _index_nodes(self, recorder: "_Recorder", outputs: Any) -> None:
         """Number the autograd nodes and find the layers behind each."""
@@ -143,8 +157,7 @@ class CallGraph:
             call.mutated = tuple(t._version != version for _, t, version in tensors)
             for node in set(call.nodes):
                 self._calls_at[node].append(i)
-                if call.module in self.layers:
-                    layer_bits[node] |= 1 << self.layers[call.module]
+                layer_bits[node] |= recorder.bits.get(i, 0)
         upstream: list[int] = []
         for node, parents in enumerate(self._parents):  # parents come first
             mask = layer_bits[node]
@@ -201,8 +214,8 @@ class _Recorder:
 
     def __init__(self, model: nn.Module) -> None:
         self.modules = [(name, module) for name, module in model.named_modules() if name]
-        quantized = (name for name, module in self.modules if isinstance(module, QuantLayer))
-        self.layers = {name: bit for bit, name in enumerate(quantized)}
+        self.layers = {name for name, module in self.modules if isinstance(module, QuantLayer)}
+        self.bits: dict[int, int] = {}  # of the calls of layers
         self.calls: list[Call] = []
         # Of each call's output tensors: node, tensor (kept alive), version when it was returned.
         self.outputs: list[list[tuple[Any, Tensor, int]]] = []
@@ -216,14 +229,14 @@ class _Recorder:
     def _wrap(self, name: str, module: nn.Module, forward: Forward) -> Forward:
         def recorded(*args: Any, **kwargs: Any) -> Any:
             call_id = self._enter(name)
-            versions = {id(t): t._version for t in flatten_tensors((args, kwargs))}
+            read = list(flatten_tensors((args, kwargs)))
+            versions, nodes = {id(t): t._version for t in read}, {t.grad_fn for t in read}
             output = forward(*args, **kwargs)
             self._open.pop()
-            tensors = list(flatten_tensors(output))
+            # A tensor that is passed through is somebody else's output.
+            tensors = [t for t in flatten_tensors(output) if t.grad_fn not in nodes]
             self.outputs[call_id] = [(t.grad_fn, t, t._version) for t in tensors]
-            written = any(
-                t._version != versions[id(t)] for t in flatten_tensors((args, kwargs))
-            )
+            written = any(t._version != versions[id(t)] for t in read)
             self.calls[call_id].storable = not written and _storable(output, (args, kwargs))
             return output
 

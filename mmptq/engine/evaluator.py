@@ -52,6 +52,8 @@ class LossEvaluator:
         self.evaluations = 0
         self.seconds = 0.0
         folder = context.store.folder
+        # QuantModel.start_pass looks for the layers among all modules, every time.
+        self._layers = [layer for _, layer in self._model.quant_layers()]
         self._inputs = TensorStore(cache_gb * _INPUT_SHARE, folder)
         self._images: list[CalibrationImage] = []
         rest = cache_gb * (1.0 - _INPUT_SHARE - _OUTPUT_SHARE)
@@ -91,16 +93,13 @@ class LossEvaluator:
     def _outputs(self, image: CalibrationImage) -> Any:
         if self.forward is None:
             return self._full_outputs(image)
-        self._model.start_pass()
-        # Unused where everything that reads it is kept, but the calls need an argument.
-        inputs = self._inputs.get(image.position)[0]
         with self.forward.passing(image.position):
-            return self._adapter.head_outputs(inputs, image.frozen)
+            return self._full_outputs(image)
 
     def _full_outputs(self, image: CalibrationImage) -> Any:
-        self._model.start_pass()
-        inputs = self._inputs.get(image.position)[0]
-        return self._adapter.head_outputs(inputs, image.frozen)
+        for layer in self._layers:
+            layer.reset_calls()
+        return self._adapter.head_outputs(self._inputs.get(image.position)[0], image.frozen)
 
     def _start_round(self, forward: IncrementalForward) -> bool:
         """Begin a round; whether the outputs that it reuses are such as were never checked."""
@@ -130,7 +129,7 @@ class LossEvaluator:
             for position, batch in context.track(data, "float outputs", len(data)):
                 batch = model.data_preprocessor(batch, False)
                 inputs, samples = batch["inputs"], batch["data_samples"]
-                model.start_pass()
+                self._model.start_pass()
                 frozen = self._adapter.freeze(inputs, samples, self.objective.needs_labels)
                 path = data.paths[position]
                 image = CalibrationImage(position, samples, frozen, path)

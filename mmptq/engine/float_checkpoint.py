@@ -39,30 +39,54 @@ MMENGINE_TYPES = [
 ]
 
 
-def read_float_checkpoint(path: str) -> dict[str, Tensor]:
-    """State dict of a float checkpoint: MMEngine's form or a bare state dict; file or URL.
+def read_state_dict(path: str) -> dict[str, Tensor]:
+    """State dict of a checkpoint: MMEngine's form or a bare state dict; file or URL.
 
     Raises:
-        CheckpointError: It cannot be read, holds no state dict, or is a quantized checkpoint.
+        CheckpointError: It cannot be read, or holds no state dict.
     """
     try:
         with torch.serialization.safe_globals(MMENGINE_TYPES):
             checkpoint = CheckpointLoader.load_checkpoint(path, map_location="cpu")
     except Exception as error:
         raise CheckpointError(
-            f"cannot read the float checkpoint {path} ({type(error).__name__}: {error}); give a "
-            "file or URL by --checkpoint or load_from"
+            f"cannot read the checkpoint {path} ({_reason(error)}); give a file or URL"
         ) from error
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, Mapping) else {}
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(f"{path} holds no state dict of tensors")
-    state = {key.removeprefix("module."): value for key, value in state.items()}
-    if any(key.endswith(PLAN_KEY) for key in state):
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def is_quantized(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is that of a quantized model."""
+    return any(key.endswith(PLAN_KEY) for key in state)
+
+
+def read_float_checkpoint(path: str) -> dict[str, Tensor]:
+    """State dict of a float checkpoint.
+
+    Raises:
+        CheckpointError: It cannot be read, holds no state dict, or is a quantized checkpoint.
+    """
+    try:
+        state = read_state_dict(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"the float weights (--checkpoint or load_from): {error}") from error
+    if is_quantized(state):
         raise CheckpointError(
             f"{path} is a quantized checkpoint; the float one that it was made from belongs here "
             "(tools/test.py evaluates quantized checkpoints)"
         )
     return state
+
+
+def _reason(error: Exception) -> str:
+    """One line; of torch's page on ``weights_only`` (which advises to switch it off) the cause."""
+    _, mark, after = str(error).rpartition("WeightsUnpickler error:")
+    lines = [line.strip() for line in (after if mark else str(error)).splitlines()]
+    lines = [line for line in lines if line and not line.startswith("Weights only load failed")]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no details'}"
 
 
 def load_float_checkpoint(model: QuantModel, path: str) -> None:
@@ -71,10 +95,7 @@ def load_float_checkpoint(model: QuantModel, path: str) -> None:
     Raises:
         CheckpointError: Not readable, or of another model (names the first tensors that differ).
     """
-    state = read_float_checkpoint(path)
-    prefix = f"{model._name}."
-    if all(key.startswith(prefix) for key in state):
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    state = _without_prefix(read_float_checkpoint(path), model)
     unexpected = check_state(state, model.model.state_dict(), path)
     if unexpected:
         print_log(
@@ -83,6 +104,26 @@ def load_float_checkpoint(model: QuantModel, path: str) -> None:
             logger="current",
         )
     model.model.load_state_dict(state, strict=False)
+
+
+def check_checkpoint(model: QuantModel, path: str) -> None:
+    """Make sure that MMEngine's lenient loader will find all of ``model`` in a checkpoint.
+
+    A quantized one checks itself when it is loaded.
+
+    Raises:
+        CheckpointError: Not readable, or a float checkpoint of another model.
+    """
+    state = read_state_dict(path)
+    if not is_quantized(state):
+        check_state(_without_prefix(state, model), model.model.state_dict(), path)
+
+
+def _without_prefix(state: dict[str, Tensor], model: QuantModel) -> dict[str, Tensor]:
+    prefix = f"{model._name}."
+    if all(key.startswith(prefix) for key in state):
+        return {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
 
 
 def check_state(state: Mapping[str, Any], own: Mapping[str, Tensor], path: str) -> list[str]:

@@ -48,7 +48,7 @@ class IncrementalForward:
         self._kept: dict[int, set[Hashable]] = {}  # call -> images whose output is in the store
         self._last_used: dict[int, int] = {}
         self._forms: dict[tuple[Hashable, int], Any] = {}  # output with meta tensors
-        self._fingerprints: dict[str, Any] = {}
+        self._fingerprints: dict[tuple[str, int], Any] = {}
         self._round = 0
         self._hits: set[int] = set()
         self._runs: set[int] = set(range(len(graph.calls)))
@@ -64,18 +64,23 @@ class IncrementalForward:
         """Calls whose kept output this round returns."""
         return self._hits
 
-    def start_round(self) -> set[str]:
-        """Begin a new round over all images; returns the layers that changed since the last."""
-        now = {name: layer.fingerprint() for name, layer in self._layers.items()}
-        changed = {name for name, state in now.items() if self._fingerprints.get(name) != state}
+    def start_round(self) -> set[tuple[str, int]]:
+        """Begin a new round over all images.
+
+        Returns:
+            Layer and call of each that changed since the last round.
+        """
+        keys = self.graph.layer_calls
+        now = {(name, call): self._layers[name].fingerprint(call) for name, call in keys}
+        changed = {key for key, state in now.items() if self._fingerprints.get(key) != state}
         self._fingerprints = now
-        bits = self.graph.bits(changed)
+        bits = self.graph.call_bits(changed)
         for call, images in list(self._kept.items()):
             if self.graph.calls[call].upstream & bits or len(images) < self._num_images:
                 self._forget(call)
         if bits:
             self._cut = self.graph.cut(bits)
-        self._hits, self._runs = self.graph.resolve(set(self._kept))
+        self._hits, self._runs = self.graph.resolve(set(self._kept), self._cut)
         self._round += 1
         for call in self._hits:
             self._last_used[call] = self._round

@@ -102,7 +102,8 @@ def _check_labels(sample: Any, path: str) -> None:
             "LoadAnnotations to the calibration pipeline, or use the objective 'OutputDistance'"
         )
     boxes, (height, width) = sample.gt_instances.bboxes, sample.img_shape[:2]
-    if len(boxes) and bool((boxes[:, 2] > width * 1.05 + 2) | (boxes[:, 3] > height * 1.05 + 2)).any():
+    outside = (boxes[:, 2] > width * 1.05 + 2) | (boxes[:, 3] > height * 1.05 + 2)
+    if bool(outside.any()):
         raise CalibrationDataError(
             f"calibration image {path}: boxes reach beyond the {width}x{height} input; "
             "LoadAnnotations must stand before Resize in calib_dataloader.dataset.pipeline"

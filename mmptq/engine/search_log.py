@@ -32,10 +32,9 @@ class SearchLog:
         self.path = Path(path)
         self.values: dict[Point, float] = {}
         self._file: IO[str] | None = None
-        header = json.loads(json.dumps(header))
         if is_main_process():
             try:
-                self._open(header)
+                self._open(json.loads(json.dumps(header)))
             except OSError as error:
                 raise MmptqError(f"cannot write the search log {path}: {error}") from error
         shared = [self.values]
@@ -64,7 +63,7 @@ class SearchLog:
         # Rewritten, since its last line may be half of one.
         with atomic_write(self.path) as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
-        self._file = open(self.path, "a")
+        self._file = open(self.path, "a")  # noqa: SIM115 - stays open
 
     def _write(self, line: Mapping[str, Any]) -> None:
         if self._file is not None:

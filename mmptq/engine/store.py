@@ -1,14 +1,16 @@
 """Results of finished stages, kept so that a killed run can go on."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
 
-from mmptq.errors import ConfigError
+from mmptq.engine.tensor_cache import SPILL_PREFIX
+from mmptq.errors import ConfigError, MmptqError
 from mmptq.fileio import atomic_write, save_torch
 
 
@@ -17,7 +19,7 @@ class StageStore:
 
     Args:
         folder: Where they go.
-        fingerprint: What the results depend on, a flat mapping to plain values; kept in
+        fingerprint: What the results depend on, nested dicts and lists of plain values; kept in
             ``<folder>/fingerprint.json``.
         resume: Go on from what is there; otherwise it is removed.
 
@@ -39,12 +41,28 @@ class StageStore:
         barrier()
 
     def has(self, stage: str) -> bool:
-        """Whether ``stage`` is finished."""
-        return (self.folder / f"{stage}.pth").exists()
+        """Whether ``stage`` is finished; all processes must ask.
+
+        The main process decides: were the others to look for themselves, a slow one could find the
+        file that the main process has just written, and leave it waiting in the next exchange.
+        """
+        answer = [(self.folder / f"{stage}.pth").exists()]
+        broadcast_object_list(answer)
+        return answer[0]
 
     def load(self, stage: str) -> Any:
-        """What ``stage`` saved (tensors on the CPU)."""
-        return torch.load(self.folder / f"{stage}.pth", map_location="cpu", weights_only=True)
+        """What ``stage`` saved (tensors on the CPU).
+
+        Raises:
+            MmptqError: The file is damaged.
+        """
+        path = self.folder / f"{stage}.pth"
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise MmptqError(
+                f"{path} is damaged ({type(error).__name__}); remove it, then --resume"
+            ) from error
 
     def save(self, stage: str, content: Any) -> None:
         """Save tensors and plain values of ``stage``, from the main process.
@@ -68,15 +86,33 @@ class StageStore:
             (self.folder / f"{stage}.pth").unlink(missing_ok=True)
 
     def _clear(self) -> None:
-        for pattern in ("*.pth", "*.jsonl"):
-            for path in self.folder.glob(pattern):
+        """Remove all files, the logs of the steps too; the cache of this run is in a folder."""
+        for path in self.folder.glob("*"):
+            if path.is_file():
                 path.unlink()
 
 
-def _check_same(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> None:
-    for key in sorted({*old, *new}):
-        if old.get(key) != new.get(key):
-            raise ConfigError(
-                f"--resume: {folder} was made with {key} = {old.get(key)!r}, now it is "
-                f"{new.get(key)!r}; choose another --work-dir or start without --resume"
-            )
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what a killed run left half-written or spilled in ``folder``."""
+    if is_main_process():
+        for path in Path(folder).glob(".*.tmp"):
+            path.unlink(missing_ok=True)
+        for path in Path(folder).glob(f"{SPILL_PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+    barrier()
+
+
+def _check_same(old: Any, new: Any, folder: Path, key: str = "") -> None:
+    """Compare fingerprints; the message names the innermost key that differs."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in sorted({*old, *new}):
+            inner = f"{key}.{name}" if key else name
+            _check_same(old.get(name), new.get(name), folder, inner)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for i, (a, b) in enumerate(zip(old, new, strict=True)):
+            _check_same(a, b, folder, f"{key}[{i}]")
+    elif old != new:
+        raise ConfigError(
+            f"--resume: {folder} was made with {key} = {old!r}, now it is {new!r}; "
+            "choose another --work-dir or start without --resume"
+        )

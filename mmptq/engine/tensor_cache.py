@@ -9,6 +9,8 @@ from torch import Tensor
 
 from mmptq.errors import MmptqError
 
+SPILL_PREFIX = "cache_"  # of the temporary folders
+
 
 class TensorCache:
     """Keeps tensors in memory up to a budget and the rest in files.
@@ -40,6 +42,8 @@ class TensorCache:
         """
         tensor = tensor.detach()
         size = tensor.numel() * tensor.element_size()
+        if tensor.untyped_storage().nbytes() > size:
+            tensor = tensor.clone()  # a view would keep, and write to disk, all that it looks at
         if self.bytes_in_memory + size <= self._budget:
             self._entries.append(tensor)
             self.bytes_in_memory += size
@@ -60,7 +64,7 @@ class TensorCache:
         try:
             if self._folder is None:
                 self._root.mkdir(parents=True, exist_ok=True)
-                self._folder = tempfile.TemporaryDirectory(dir=self._root, prefix="cache_")
+                self._folder = tempfile.TemporaryDirectory(dir=self._root, prefix=SPILL_PREFIX)
             path = Path(self._folder.name) / f"{len(self._entries)}.pt"
             torch.save(tensor, path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError

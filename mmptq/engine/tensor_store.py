@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mmptq.engine.tensor_cache import SPILL_PREFIX
 from mmptq.errors import MmptqError
 
 Tensors = list[Tensor]
@@ -79,7 +80,7 @@ class TensorStore:
         try:
             if self._folder is None:
                 self._root.mkdir(parents=True, exist_ok=True)
-                self._folder = tempfile.TemporaryDirectory(dir=self._root, prefix="store_")
+                self._folder = tempfile.TemporaryDirectory(dir=self._root, prefix=SPILL_PREFIX)
             path = Path(self._folder.name) / f"{next(self._numbers)}.pt"
             # A copy keeps the strides, which decide the kernels that read the tensor later, and
             # leaves behind what a view does not show of its storage.

@@ -20,7 +20,6 @@ class QuantLayer(nn.Module):
     """
 
     weight: Tensor
-    bias: Tensor | None
     weight_correction: Tensor | None
 
     def _init_quantizers(self) -> None:
@@ -51,14 +50,15 @@ class QuantLayer(nn.Module):
         """Count calls whose outputs somebody else provides."""
         self._calls += count
 
-    def fingerprint(self) -> tuple[object, ...]:
-        """Changes whenever the layer's output for a given input may change."""
-        tensors = (self.weight, self.bias)
-        quantizers = (self.weight_quantizer, *self._readers)
+    def fingerprint(self, call: int) -> tuple[object, ...]:
+        """Changes whenever the output of this call for a given input may change."""
+        bias: Tensor | None = getattr(self, "bias", None)
+        tensors = (self.weight, bias)
+        reader = self._readers[0] if len(self._readers) == 1 else self._readers[call]
         return (
             self._correction,
             *((t.data_ptr(), t._version) for t in tensors if t is not None),
-            *(None if q is None else q.fingerprint() for q in quantizers),
+            *(None if q is None else q.fingerprint() for q in (self.weight_quantizer, reader)),
         )
 
     @property

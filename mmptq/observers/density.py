@@ -1,16 +1,21 @@
 r"""A distribution on the real line that is constant between edges, and what quantizing it costs.
 
-With step :math:`s` and the whole bounds :math:`a \le 0 \le b` of the codes (in steps from zero),
-the error of a value :math:`x = s u` is :math:`s e(u)`, :math:`e(u) = u - k(u)`, :math:`k(u) =
+With step :math:`s` and the bounds :math:`a \le 0 \le b` of the codes (in steps from zero), the
+error of a value :math:`x = s u` is :math:`s e(u)`, :math:`e(u) = u - k(u)`, :math:`k(u) =
 \mathrm{clamp}(\mathrm{round}(u), a, b)`. Its p-th power has the antiderivative
 
-.. math:: F(u) = \int_0^u |e(t)|^p dt = k C + \mathrm{sign}(u - k) \frac{|u - k|^{p+1}}{p+1},
+.. math:: F(u) = \int_0^u |e(t)|^p dt = m C + \mathrm{sign}(u - k) \frac{|u - k|^{p+1}}{p+1},
           \qquad C = \frac{2 \cdot 0.5^{p+1}}{p+1},
 
-(:math:`C` is one whole rounding cell), which holds inside the clips and beyond them. So the mean
-error over a bin of constant density is exact however many cells the bin spans, or a cell spans
-bins. Real bounds, as real bit-widths have them, need no extra case: rounding is monotone, hence
-``round(clamp(u, A, B)) == clamp(round(u), round(A), round(B))``.
+(:math:`C` is one whole rounding cell) with :math:`m = k` for a whole :math:`k`, inside the clips
+and beyond them. So the mean error over a bin of constant density is exact however many cells the
+bin spans, or a cell spans bins.
+
+A real bit-width has real bounds. Where :math:`k = b` is not whole, that is from :math:`h = \lfloor
+b \rfloor + 0.5` upwards, :math:`F` goes on from :math:`F(h) = h C` with the error :math:`u - b`,
+hence :math:`m = h - \frac12 \mathrm{sign}(h - b) |2 (h - b)|^{p+1}`, between :math:`\lfloor b
+\rfloor` and the whole number above it. So :math:`m` is a clamp of ``round(u)`` as well, to other
+bounds, and likewise below.
 """
 
 from dataclasses import dataclass
@@ -24,7 +29,10 @@ _CHUNK = 1 << 17  # (candidate, edge) pairs at a time
 
 @dataclass(frozen=True)
 class QuantGrid:
-    """Levels ``scale * k`` for the whole numbers ``bottom <= k <= top``; each ``(K,)`` float64."""
+    """Levels ``scale * k`` for whole ``k`` between ``bottom`` and ``top`` and for these two.
+
+    Each ``(K,)`` float64, ``bottom <= 0 <= top``; the two are whole at whole bits.
+    """
 
     scale: Tensor
     bottom: Tensor
@@ -110,10 +118,12 @@ class PiecewiseDensity:
 
     def _lp_error(self, scale: Tensor, bottom: Tensor, top: Tensor, p: float) -> Tensor:
         steps = self.edges / scale
-        code = torch.minimum(torch.maximum(steps.round(), bottom), top)
+        code = cells = torch.minimum(torch.maximum(steps.round(), bottom), top)
+        if bool((bottom.frac() != 0).any() | (top.frac() != 0).any()):
+            cells = steps.round().clamp_(-_cells(-bottom, p), _cells(top, p))
         rest = steps.sub_(code)
         antiderivative = rest.abs().pow_(p + 1.0).copysign_(rest).div_(p + 1.0)
-        antiderivative.add_(code, alpha=2.0 * 0.5 ** (p + 1.0) / (p + 1.0))
+        antiderivative.add_(cells, alpha=2.0 * 0.5 ** (p + 1.0) / (p + 1.0))
         error = antiderivative.diff(dim=1) @ self._density * scale[:, 0].pow(p + 1.0)
         if self._points.numel():
             steps = self._points / scale
@@ -135,6 +145,13 @@ class PiecewiseDensity:
 
     def _without_zeros(self) -> Tensor:
         return torch.where(self._is_point & (self.edges[:-1] == 0), 0.0, self.counts)
+
+
+def _cells(top: Tensor, p: float) -> Tensor:
+    """``m`` of the module's formula for values whose code is ``top``; just that if it is whole."""
+    half = top.floor() + 0.5
+    rest = 2.0 * (half - top)
+    return half - 0.5 * rest.abs().pow(p + 1.0).copysign(rest)
 
 
 def _insert_zeros(edges: Tensor, counts: Tensor, zeros: int) -> tuple[Tensor, Tensor]:

@@ -89,7 +89,8 @@ def kl_divergence(
     clipped = _add_outliers(kept, counts, inside, middles)
 
     steps = (middles / scale).round()
-    bottom, top = (quant_min - zero_point).round(), (quant_max - zero_point).round()
+    # A whole number beyond a bound that is not whole stands for the level at the bound.
+    bottom, top = (quant_min - zero_point).floor(), (quant_max - zero_point).ceil()
     code = (torch.minimum(torch.maximum(steps, bottom), top) - bottom).long()
     num_codes = int(code.max()) + 1
     occupied = (clipped > 0).double()

@@ -106,7 +106,7 @@ def quant_grid(low: Tensor, high: Tensor, scheme: QuantScheme) -> QuantGrid:
     """The levels that each range gives, ``low``'s shape."""
     scale, zero_point = range_to_params(low, high, scheme)
     quant_min, quant_max = scheme.bounds
-    bottom, top = (quant_min - zero_point).round(), (quant_max - zero_point).round()
+    bottom, top = quant_min - zero_point, quant_max - zero_point
     return QuantGrid(scale.double(), bottom.double(), top.double())
 
 

@@ -15,6 +15,8 @@ from mmptq.registry import QUANTIZERS
 class UniformQuantizer(nn.Module):
     """Fake-quantizes a tensor with evenly spaced levels, of which one is exactly zero.
 
+    (At a real bit-width the outermost spaces are narrower, see :mod:`mmptq.ops`.)
+
     The quantizer passes tensors through unchanged until it has a range (:meth:`set_range`, or a
     loaded state) and whenever :attr:`enabled` is off. Everything that decides its levels is in its
     state dict, so a reloaded quantizer computes the same bits.
@@ -31,6 +33,8 @@ class UniformQuantizer(nn.Module):
     zero_point: Tensor
     num_bits: Tensor
     signed: Tensor
+    range_low: Tensor
+    range_high: Tensor
 
     def __init__(
         self,
@@ -52,6 +56,9 @@ class UniformQuantizer(nn.Module):
         # float64: a real-valued bit-width survives saving exactly.
         self.register_buffer("num_bits", torch.tensor(float(num_bits), dtype=torch.float64))
         self.register_buffer("signed", torch.tensor(symmetric))
+        # The range before any rounding: a change of the bit-width starts from it.
+        self.register_buffer("range_low", torch.full(shape, float("nan")))
+        self.register_buffer("range_high", torch.full(shape, float("nan")))
 
     @property
     def calibrated(self) -> bool:
@@ -73,19 +80,29 @@ class UniformQuantizer(nn.Module):
             raise ValueError("the range of a quantizer must be finite")
         signed = self.scheme.symmetric and bool((low < 0).any())
         self._set_scheme(replace(self.scheme, signed=signed))
-        scale, zero_point = ops.range_to_params(low, high, self.scheme)
-        self.scale.copy_(scale)
-        self.zero_point.copy_(zero_point)
+        self.range_low.copy_(low)
+        self.range_high.copy_(high)
+        self._fit_levels()
         self.enabled = True
 
     @torch.no_grad()
     def set_num_bits(self, num_bits: float) -> None:
-        """Change the bit-width and keep the clip range: ``s' = s (2^b - 1) / (2^b' - 1)``."""
-        old_levels = self.scheme.levels
+        """Change the bit-width and keep the clip range: ``s' = s (2^b - 1) / (2^b' - 1)``.
+
+        However many changes lead there, the levels are those that :meth:`set_range` gives at the
+        new bit-width. A step that was multiplied or learned since has moved the range with it; the
+        zero point always follows from the range.
+        """
+        calibrated = self.calibrated
+        if calibrated:
+            fitted, _ = ops.range_to_params(self.range_low, self.range_high, self.scheme)
+            # Exactly 1 for a step that nobody changed: nothing drifts.
+            growth = self.scale / fitted
+            self.range_low.mul_(growth)
+            self.range_high.mul_(growth)
         self._set_scheme(replace(self.scheme, num_bits=float(num_bits)))
-        ratio = old_levels / self.scheme.levels
-        self.scale.mul_(ratio)
-        self.zero_point.div_(ratio).round_()
+        if calibrated:
+            self._fit_levels()
 
     def forward(self, x: Tensor) -> Tensor:
         """Fake-quantize ``x`` (any shape; with ``ch_axis`` its size there is ``num_channels``)."""
@@ -96,7 +113,7 @@ class UniformQuantizer(nn.Module):
         )
 
     def quantize(self, x: Tensor) -> Tensor:
-        """Integer codes of ``x``, as a float tensor of whole numbers."""
+        """Codes of ``x`` as a float tensor, whole numbers at whole bits (:func:`ops.quantize`)."""
         return ops.quantize(
             x, self.scale, self.zero_point, *self.scheme.bounds, ch_axis=self.ch_axis
         )
@@ -111,6 +128,12 @@ class UniformQuantizer(nn.Module):
         kind = "symmetric" if self.scheme.symmetric else "affine"
         where = "per_tensor" if self.ch_axis is None else f"ch_axis={self.ch_axis}"
         return f"num_bits={self.scheme.num_bits:g}, {kind}, {where}, enabled={self.enabled}"
+
+    def _fit_levels(self) -> None:
+        """Step and zero point for the range and the scheme as they are."""
+        scale, zero_point = ops.range_to_params(self.range_low, self.range_high, self.scheme)
+        self.scale.copy_(scale)
+        self.zero_point.copy_(zero_point)
 
     def _set_scheme(self, scheme: QuantScheme) -> None:
         self.scheme = scheme

@@ -1,17 +1,16 @@
 """From float weights to a quantized checkpoint, with the mAP before and after."""
 
 import copy
-import hashlib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
 
@@ -26,8 +25,9 @@ from mmptq.engine import (
     check_weights,
     image_path,
     load_float_checkpoint,
+    remove_leftovers,
 )
-from mmptq.errors import ConfigError
+from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.evaluation import (
     FLOAT_METHOD,
     ResultRow,
@@ -36,10 +36,12 @@ from mmptq.evaluation import (
     nominal_shape,
     profile_model,
 )
+from mmptq.evaluation.row import plain_metrics
 from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
 from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
+from mmptq.runner.fingerprint import stage_fingerprint
 from mmptq.runner.prepare_config import calibration_hooks, complete_config
 from mmptq.runner.settings import CalibrationSettings
 
@@ -58,6 +60,7 @@ class CalibrationRunner(Runner):
     """
 
     model: QuantModel
+    resume_stages = False
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> "CalibrationRunner":
@@ -71,14 +74,24 @@ class CalibrationRunner(Runner):
         QConfig.parse(cfg.qconfig)
         CalibrationSettings.parse(cfg.calib_cfg)
         _check_writable(cfg.work_dir)
-        runner = super().from_cfg(cfg)
-        for hook in calibration_hooks(cfg):
-            runner.register_hook(hook)
+        hooks = calibration_hooks(cfg)
+        # MMEngine's own `resume` is about training, and would stand in the config that is dumped.
+        resume, cfg.resume = bool(cfg.get("resume")), False
+        try:
+            runner = super().from_cfg(cfg)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"cannot build the runner from the config: {error}") from error
+        runner.resume_stages = resume
+        for hook, priority in hooks:
+            runner.register_hook(hook, priority)
         return runner
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Keep the model bare: calibration exchanges statistics, not gradients."""
         return model.to(get_device())
+
+    def dump_config(self) -> None:
+        """Nothing yet: a run that is refused must not replace the config of an earlier one."""
 
     @cached_property
     def settings(self) -> CalibrationSettings:
@@ -130,11 +143,14 @@ class CalibrationRunner(Runner):
             MmptqError: Something is wrong with the input.
         """
         self.plan = self.adapter.plan(self.qconfig)
+        remove_leftovers(Path(self.work_dir) / "stages")
         data = self._calibration_set()
         load_float_checkpoint(self.model, self._float_checkpoint())
         check_weights(self.model)
         self.profile = profile_model(self.adapter, nominal_shape(self.cfg))
-        store = StageStore(Path(self.work_dir) / "stages", self._fingerprint(), self._resume)
+        fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
+        store = StageStore(Path(self.work_dir) / "stages", fingerprint, self.resume_stages)
+        super().dump_config()
         self.call_hook("before_run")
         return CalibrationContext(self.model, self.adapter, data, store, self.track)
 
@@ -153,10 +169,23 @@ class CalibrationRunner(Runner):
         self.call_hook("after_calib_task", name=name)
 
     def evaluate(self, method: str) -> dict[str, float]:
-        """The test evaluator's metrics of the model as it is now."""
+        """The test evaluator's metrics of the model as it is now.
+
+        Raises:
+            CalibrationDataError: A test image cannot be decoded.
+        """
         self.method = method
         loop = self.build_test_loop(self._test_loop)
-        return loop.run()
+        try:
+            return plain_metrics(loop.run())
+        except AssertionError as error:  # mmcv's; a worker process hands it on with its traceback
+            reason = str(error).splitlines()[-1]
+            if "failed to load image" not in reason:
+                raise
+            raise CalibrationDataError(
+                f"evaluation on test_dataloader: {reason}; replace or remove the file, then go on "
+                "with --resume"
+            ) from error
 
     def _float_row(self, results: Results, context: CalibrationContext) -> None:
         cost, store = model_cost(self.profile), context.store
@@ -231,6 +260,7 @@ class CalibrationRunner(Runner):
         dataset = build_dataset(cfg, "the calibration set")
         test_set = build_dataset(copy.deepcopy(self.cfg.test_dataloader["dataset"]), "the test set")
         check_files([image_path(test_set, i) for i in range(len(test_set))])
+        self._test_evaluator = self._build_evaluator()
         data = CalibrationSet(
             dataset,
             self.settings.num_images,
@@ -241,27 +271,18 @@ class CalibrationRunner(Runner):
         warn_about_overlap(data.paths, test_set)
         return data
 
+    def _build_evaluator(self) -> Evaluator:
+        """The test evaluator, which reads its annotations now."""
+        try:
+            return self.build_evaluator(self._test_evaluator)
+        except (OSError, ValueError, AssertionError, KeyError, TypeError) as error:
+            raise ConfigError(f"cannot build test_evaluator: {error}") from error
+
     def _float_checkpoint(self) -> str:
         path = self._load_from
         if not path:
             raise ConfigError("load_from is not set: give the float weights by --checkpoint")
         return str(path)
-
-    def _fingerprint(self) -> dict[str, Any]:
-        """What the stages depend on."""
-        test = [self.cfg.test_dataloader, self.cfg.test_evaluator]
-        return {
-            "float_checkpoint": self._float_checkpoint(),
-            "calib_cfg": plain(self.cfg.calib_cfg),
-            "qconfig": plain(self.cfg.qconfig),
-            "model": _digest(self.cfg.model),
-            "calibration_set": _digest(calibration_dataset_cfg(self.cfg)),
-            "test_set": _digest(test),
-        }
-
-
-def _digest(cfg: Any) -> str:
-    return hashlib.sha256(json.dumps(plain(cfg), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _check_writable(work_dir: str) -> None:

@@ -2,7 +2,9 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
@@ -47,11 +49,19 @@ def load_config(args: argparse.Namespace, *extra: str | None) -> Config:
     if args.data_root:
         set_data_root(cfg, args.data_root)
     if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+        _merge_options(cfg, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or default_work_dir(args.config)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     return cfg
+
+
+def _merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError) as error:
+        given = " ".join(f"{key}={value}" for key, value in options.items())
+        raise ConfigError(f"--cfg-options {given}: does not fit the config: {error}") from error
 
 
 def default_work_dir(config: str) -> str:

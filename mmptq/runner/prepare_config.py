@@ -1,11 +1,14 @@
 """Turns what a user has (any MMDetection config) into what the CalibrationRunner runs."""
 
 import copy
+import difflib
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 from mmptq.errors import ConfigError
+from mmptq.registry import HOOKS, build
 
 WRAPPER = "mmptq.QuantDetector"
 
@@ -41,13 +44,14 @@ def set_data_root(cfg: Config, data_root: str) -> None:
 
     Datasets have ``data_root``; evaluators hold whole annotation paths that begin with it.
     """
-    old_roots = {d["data_root"] for d in _dicts(cfg._cfg_dict) if d.get("data_root")}
+    found = (d.get("data_root") for d in _dicts(cfg._cfg_dict))
+    old_roots = {root.rstrip("/") + "/" for root in found if root}
     new_root = data_root.rstrip("/") + "/"
 
     def replaced(value: str) -> str:
         for root in sorted(old_roots, key=len, reverse=True):
-            if value.startswith(root):
-                return new_root + value[len(root) :].lstrip("/")
+            if f"{value}/".startswith(root):
+                return new_root + value[len(root) :]
         return value
 
     for entry in _dicts(cfg._cfg_dict):
@@ -84,9 +88,25 @@ def complete_config(cfg: Config) -> None:
     cfg.setdefault("calib_cfg", copy.deepcopy(DEFAULT_CALIB))
 
 
-def calibration_hooks(cfg: Config) -> list[dict[str, Any]]:
-    """The default hooks with the changes of ``calib_hooks`` (an entry of ``None`` removes one)."""
+def calibration_hooks(cfg: Config) -> list[tuple[Hook, str | int | None]]:
+    """The default hooks with the changes of ``calib_hooks`` (an entry of ``None`` removes one).
+
+    Returns:
+        Hooks and their priorities, ``None`` for the hook's own.
+
+    Raises:
+        ConfigError: An entry names no default hook and no ``type``, or has unknown arguments.
+    """
     hooks: dict[str, Any] = copy.deepcopy(DEFAULT_HOOKS)
     for name, change in (cfg.get("calib_hooks") or {}).items():
+        if name not in hooks and not (change and "type" in change):
+            close = difflib.get_close_matches(name, hooks, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"defaults: {', '.join(hooks)}"
+            raise ConfigError(f"calib_hooks.{name}: no default hook, and no type is given; {hint}")
         hooks[name] = change and {**hooks.get(name, {}), **change}
-    return [hook for hook in hooks.values() if hook]
+    built = []
+    for name, hook in hooks.items():
+        if hook:
+            priority = hook.pop("priority", None)
+            built.append((build(HOOKS, hook, f"calib_hooks.{name}"), priority))
+    return built

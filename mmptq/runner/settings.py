@@ -7,6 +7,7 @@ from typing import Any
 
 from mmptq.algorithms import Step
 from mmptq.errors import ConfigError
+from mmptq.models.specs import check_bool
 from mmptq.registry import STEPS, build
 
 
@@ -52,8 +53,13 @@ class CalibrationSettings:
                 raise ConfigError(f"calib_cfg.{key} is missing; see configs/_base_/calib/")
         _check_whole(cfg, "num_images", 1)
         _check_whole(cfg, "seed", 0)
-        if cfg.get("cache_gb", 1.0) < 0:
-            raise ConfigError(f"calib_cfg.cache_gb = {cfg['cache_gb']!r}: must be 0 or more")
+        for key in ("baseline", "eval_float"):
+            check_bool(cfg.get(key, True), f"calib_cfg.{key}")
+        _check_budget(cfg.get("cache_gb", 0))
+        if not isinstance(cfg["method"], str):
+            raise ConfigError(f"calib_cfg.method = {cfg['method']!r}: must be a string")
+        if not isinstance(cfg["steps"], list | tuple):
+            raise ConfigError(f"calib_cfg.steps = {cfg['steps']!r}: must be a list of dicts")
         steps = tuple(
             build(STEPS, step, f"calib_cfg.steps[{i}]") for i, step in enumerate(cfg["steps"])
         )
@@ -64,3 +70,9 @@ def _check_whole(cfg: Mapping[str, Any], key: str, least: int) -> None:
     value = cfg.get(key, least)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"calib_cfg.{key} = {value!r}: must be a whole number of {least} or more")
+
+
+def _check_budget(value: Any) -> None:
+    # `not >=` also catches NaN.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigError(f"calib_cfg.cache_gb = {value!r}: must be a number of 0 or more")

@@ -8,7 +8,7 @@ from scipy import integrate
 from mmptq.observers.density import PiecewiseDensity, QuantGrid
 
 
-def grid(scale: float, bottom: int, top: int) -> QuantGrid:
+def grid(scale: float, bottom: float, top: float) -> QuantGrid:
     return QuantGrid(*(torch.tensor([float(v)], dtype=torch.float64) for v in (scale, bottom, top)))
 
 
@@ -18,7 +18,8 @@ def numeric_error(edges, counts, scale, bottom, top, p):
     def integrand(x):
         return abs(scale * np.clip(np.round(x / scale), bottom, top) - x) ** p
 
-    kinks = scale * np.arange(bottom - 0.5, top + 1.0, 0.5)
+    halves = np.arange(np.floor(bottom) - 0.5, np.ceil(top) + 1.0, 0.5)
+    kinks = scale * np.unique([*halves, bottom, top])
     total = 0.0
     for left, right, count in zip(edges[:-1], edges[1:], counts, strict=True):
         cuts = [left, *kinks[(kinks > left) & (kinks < right)], right]
@@ -32,8 +33,8 @@ def numeric_error(edges, counts, scale, bottom, top, p):
     st.lists(st.floats(0.01, 3.0), min_size=1, max_size=6),
     st.floats(-5.0, 3.0),
     st.floats(0.05, 4.0),
-    st.integers(-8, 0),
-    st.integers(0, 7),
+    st.integers(-8, 0) | st.floats(-8.0, 0.0),
+    st.integers(0, 7) | st.floats(0.0, 7.0),
     st.sampled_from([0.5, 1.0, 2.0, 2.5, 4.0]),
 )
 def test_closed_form_equals_quadrature(widths, start, scale, bottom, top, p):
@@ -53,6 +54,20 @@ def test_known_values():
     assert float(density.lp_error(grid(1.0, 0, 0), 2.0)[0]) == pytest.approx(16 / 3)
     assert float(density.lp_error(grid(1.0, 0, 4), 1.0)[0]) == pytest.approx(1 / 4)
     assert float(density.mean()) == 2.0
+
+
+@pytest.mark.parametrize("top", [2.3, 2.5, 2.8])
+def test_the_last_cell_of_a_real_bit_width(top):
+    # Uniform on [2.5, 4], all of which the level at the top takes.
+    density = PiecewiseDensity(torch.tensor([2.5, 4.0]).double(), torch.tensor([10.0]).double())
+    expected = ((4 - top) ** 3 - (2.5 - top) ** 3) / 3 / 1.5
+    assert float(density.lp_error(grid(1.0, 0, top), 2.0)[0]) == pytest.approx(expected)
+    # Uniform on [2, 2.5], all of which goes down to 2, above the top or not; mirrored too.
+    for side in (1.0, -1.0):
+        edges = (torch.tensor([2.0, 2.5]) * side).sort().values.double()
+        density = PiecewiseDensity(edges, torch.tensor([10.0]).double())
+        levels = grid(1.0, 0, top) if side > 0 else grid(1.0, -top, 0)
+        assert float(density.lp_error(levels, 2.0)[0]) == pytest.approx(0.5**3 / 3 / 0.5)
 
 
 def test_point_masses_are_exact():

@@ -14,6 +14,9 @@ SCHEMES = [
     QuantScheme(3, symmetric=True, signed=False),
     QuantScheme(3, symmetric=False, signed=False),
     QuantScheme(2.5, symmetric=True, signed=True),
+    QuantScheme(2.2, symmetric=True, signed=True),
+    QuantScheme(2.2, symmetric=True, signed=False),
+    QuantScheme(2.6, symmetric=False, signed=False),
 ]
 
 
@@ -27,8 +30,12 @@ def slow_divergence(counts, middles, low, high, scheme):
         scale, quant_min = high / levels, 0
     else:
         scale, quant_min = (high - low) / levels, 0
-        zero_point = round(-low / scale)
-    bottom, top = round(quant_min - zero_point), round(quant_min - zero_point + levels)
+        share, fraction = -low / (high - low), scheme.num_bits % 1
+        whole = [2 ** (int(scheme.num_bits) + i) - 1 for i in (0, 1)]
+        below, above = (round(share * n) - share * n for n in whole)
+        zero_point = share * levels + (1 - fraction) * below + fraction * above
+        zero_point = min(max(zero_point, 0.0), levels)
+    bottom, top = quant_min - zero_point, quant_min - zero_point + levels
     inside = [i for i, m in enumerate(middles) if low <= m <= high]
     p = [counts[i] for i in inside]
     kept = list(p)

@@ -19,9 +19,12 @@ SCHEMES = [
     QuantScheme(4, symmetric=True, signed=True),
     QuantScheme(2, symmetric=True, signed=True),
     QuantScheme(3.3, symmetric=True, signed=True),
+    QuantScheme(2.2, symmetric=True, signed=True),
+    QuantScheme(2.2, symmetric=True, signed=False),
     QuantScheme(4, symmetric=True, signed=False),
     QuantScheme(8, symmetric=False, signed=False),
     QuantScheme(2.6, symmetric=False, signed=False),
+    QuantScheme(3.1, symmetric=False, signed=False),
     QuantScheme(1, symmetric=False, signed=False),
     QuantScheme(14, symmetric=True, signed=True),
 ]

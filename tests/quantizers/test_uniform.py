@@ -124,10 +124,68 @@ def test_set_num_bits_keeps_an_affine_range_up_to_half_a_step(target: int) -> No
     assert codes.min() == 0 and codes.max() == 2**target - 1
 
 
+RANGES = {
+    "whole tensor": (torch.tensor(-0.37), torch.tensor(2.13)),
+    "positive": (torch.tensor(0.0), torch.tensor(3.3)),
+    "negative": (torch.tensor(-1.9), torch.tensor(0.0)),
+    "channels": (
+        torch.tensor([-0.51, -1e-3, -7.0, 0.0, -3.0, 0.0]),
+        torch.tensor([1.0, 2.0, 1.1, 4.0, 0.0, 0.0]),
+    ),
+}
+
+
+def over(ends: tuple[Tensor, Tensor], bits: float, symmetric: bool) -> UniformQuantizer:
+    per_channel = {"ch_axis": 0, "num_channels": len(ends[0])} if ends[0].dim() else {}
+    quantizer = UniformQuantizer(bits, symmetric, **per_channel)
+    quantizer.set_range(*ends)
+    return quantizer
+
+
+@pytest.mark.parametrize("ends", RANGES.values(), ids=RANGES.keys())
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("target", [2.0, 3.0, 4.4])
+def test_many_small_changes_of_the_bit_width_lead_where_one_does(
+    ends: tuple[Tensor, Tensor], symmetric: bool, target: float
+) -> None:
+    walked, direct = over(ends, 8.0, symmetric), over(ends, target, symmetric)
+    for i in range(1, 500):
+        walked.set_num_bits(8.0 + (target - 8.0) * i / 500)
+    walked.set_num_bits(target)
+    assert torch.equal(walked.scale, direct.scale)
+    assert torch.equal(walked.zero_point, direct.zero_point)
+    x = gaussian(6, 400) * 3
+    assert torch.equal(walked(x), direct(x))
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_changed_step_takes_the_range_along(symmetric: bool) -> None:
+    ends = RANGES["channels"]
+    ends = ends[0][:-1], ends[1][:-1]
+    quantizer = over(ends, 8.0, symmetric)
+    for gain, bits in ((0.7, 6.3), (1.9, 5.1), (0.9, 4.2)):
+        quantizer.scale.mul_(gain)
+        for i in range(50):
+            quantizer.set_num_bits(bits + i / 50)
+        quantizer.set_num_bits(bits)
+    quantizer.set_num_bits(4)
+    gain = 0.7 * 1.9 * 0.9
+    direct = over((ends[0] * gain, ends[1] * gain), 4.0, symmetric)
+    torch.testing.assert_close(quantizer.scale, direct.scale, rtol=1e-6, atol=0.0)
+    assert torch.equal(quantizer.zero_point, direct.zero_point)
+
+
+def test_an_affine_range_of_one_sign_stays_one_at_real_bits() -> None:
+    x = gaussian(1000) * 3
+    for bits in (1.5, 2.3, 3.7, 6.9):
+        assert over(RANGES["negative"], bits, False)(x).max() <= 1e-6
+        assert over(RANGES["positive"], bits, False)(x).min() == 0.0
+
+
 def test_set_num_bits_before_there_is_a_range() -> None:
     quantizer = UniformQuantizer(8)
     quantizer.set_num_bits(4)
-    assert not quantizer.calibrated
+    assert not quantizer.calibrated and not quantizer.enabled
     quantizer.set_range(torch.tensor(-1.5), torch.tensor(1.5))
     assert quantizer.scale.item() == pytest.approx(0.2)
 
@@ -183,6 +241,17 @@ def test_state_can_be_assigned() -> None:
     source, target = used(), Holder()
     target.load_state_dict(source.state_dict(), assign=True)
     same(source, target)
+
+
+def test_a_reloaded_quantizer_goes_on_as_the_saved_one() -> None:
+    source, target = used(), Holder()
+    source.b.scale.mul_(1.1)
+    target.load_state_dict(source.state_dict())
+    for bits in (5.7, 2.2, 4.0):
+        for holder in (source, target):
+            for quantizer in (holder.a, holder.b, holder.c):
+                quantizer.set_num_bits(bits)
+        same(source, target)
 
 
 def test_a_deep_copy_is_independent() -> None:

@@ -64,18 +64,28 @@ class LpInterpolation(Step):
     def run(self, context: CalibrationContext) -> None:
         """Set and switch on every quantizer of the model."""
         path = _LpPath(context, self.objective, self.cache_gb)
-        for p in context.track(self.grid, "L_p path", len(self.grid)):
-            path.loss(p)
-        parabola = fit_parabola(self.grid, [path.losses[p] for p in self.grid])
-        vertex = None if parabola is None else parabola_minimum(*parabola, self.grid)
-        if self.interpolate and vertex is not None:
-            path.loss(vertex)
+        try:
+            parabola, vertex = self._measure(path, context)
+        finally:
+            path.close()
         best = path.best()
         path.apply(best)
         print_log(describe(path.losses, best, vertex), logger="current")
         if is_main_process():
             folder = context.store.folder.parent
             plot_interpolation(path.losses, parabola, folder / "lp_interpolation.png")
+
+    def _measure(
+        self, path: "_LpPath", context: CalibrationContext
+    ) -> tuple[tuple[float, float, float] | None, float | None]:
+        """Losses of the grid and of the vertex; returns the parabola and its vertex in range."""
+        for p in context.track(self.grid, "L_p path", len(self.grid)):
+            path.loss(p)
+        parabola = fit_parabola(self.grid, [path.losses[p] for p in self.grid])
+        vertex = None if parabola is None else parabola_minimum(*parabola, self.grid)
+        if self.interpolate and vertex is not None:
+            path.loss(vertex)
+        return parabola, vertex
 
 
 class _LpPath:
@@ -94,7 +104,7 @@ class _LpPath:
         header = {
             "step": "LpInterpolation",
             "objective": dict(objective),
-            "start": model_digest(context.model),
+            "model": model_digest(context.model, ranges=False),
         }
         self._log = SearchLog(context.store.folder / LOG_NAME, header)
         self.losses: dict[float, float] = {}
@@ -108,6 +118,10 @@ class _LpPath:
             self._log.add((p,), self._evaluator())
         self.losses[p] = self._log.values[p,]
         return self.losses[p]
+
+    def close(self) -> None:
+        """Close the log."""
+        self._log.close()
 
     def apply(self, p: float) -> None:
         """Set the ranges of ``p``."""

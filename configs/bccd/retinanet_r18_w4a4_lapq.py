@@ -1,0 +1,6 @@
+"""RetinaNet R18 at W4A4 on BCCD, steps by LAPQ."""
+
+_base_ = ["./_base_/retinanet_r18_bccd.py", "../_base_/quant/w4a4.py", "../_base_/calib/lapq.py"]
+
+model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
+load_from = "checkpoints/bccd/retinanet_r18_bccd.pth"

@@ -1,0 +1,69 @@
+"""The diagonal of the Fisher information at a unit's output."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmptq.engine.capture import WEIGHT, UnitData
+from mmptq.engine.context import CalibrationContext
+from mmptq.engine.evaluator import float_form
+from mmptq.engine.units import Unit
+from mmptq.models.trace import flatten_tensors
+
+_RAW = "raw_weight"  # before it is scaled
+
+
+def add_fisher_weights(
+    context: CalibrationContext, unit: Unit, data: UnitData, frozen: Mapping[int, Any]
+) -> None:
+    r"""Capture :math:`(\partial L / \partial y)^2` of the task loss :math:`L` for each image.
+
+    Scaled to the mean 1 over all images and elements, so that learning rates and the weight of a
+    regularizer mean the same with and without it. The network is the float one from this unit on,
+    behind units that are float or finished.
+
+    Args:
+        context: Images must have labels.
+        unit: At whose output.
+        data: Gets the weights.
+        frozen: What the adapter holds fixed for each image, with labels.
+    """
+    model, adapter = context.model, context.adapter
+    module = adapter.model.get_submodule(unit.name)
+    total, count = 0.0, 0
+    for image, (position, batch) in enumerate(context.data):
+        batch = model.data_preprocessor(batch, False)
+        inputs, samples = batch["inputs"], batch["data_samples"]
+        region, outputs = frozen[position], list[Tensor]()
+        handle = module.register_forward_hook(_grab(outputs))
+        try:
+            with float_form(model), torch.enable_grad():
+                model.start_pass()
+                losses = adapter.loss(adapter.head_outputs(inputs, region), samples, region)
+                terms = [losses[key] for key in sorted(losses) if "loss" in key]
+                loss = torch.stack([t.mean() for t in flatten_tensors(terms)]).sum()
+        finally:
+            handle.remove()
+        grads = torch.autograd.grad(loss, outputs, allow_unused=True)
+        for call, (grad, output) in enumerate(zip(grads, outputs, strict=True)):
+            square = torch.zeros_like(output) if grad is None else grad.square()
+            total, count = total + float(square.double().sum()), count + square.numel()
+            data.store.put((_RAW, image, call), [square])
+    mean = total / max(count, 1)
+    for image in range(data.num_images):
+        for call in range(data.num_calls):
+            (square,) = data.store.get((_RAW, image, call))
+            data.put(WEIGHT, image, call, square / mean if mean else torch.ones_like(square))
+            data.store.drop((_RAW, image, call))
+
+
+def _grab(outputs: list[Tensor]) -> Any:
+    def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        leaf = output.detach().requires_grad_()
+        outputs.append(leaf)
+        # A copy goes on: somebody may write to it, which a leaf forbids.
+        return leaf.clone()
+
+    return hook

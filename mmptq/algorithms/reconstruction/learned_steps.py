@@ -1,0 +1,35 @@
+"""Learned steps of activations, with weights as they are."""
+
+from typing import Any
+
+from mmptq.algorithms.reconstruction.base import Reconstruction, learned_steps, step_group
+from mmptq.engine.reconstruction import Group
+from mmptq.engine.unit_problem import TrainedForm
+from mmptq.engine.units import Unit
+from mmptq.models import QuantModel
+from mmptq.registry import STEPS
+
+
+@STEPS.register_module()
+class LearnedSteps(Reconstruction):
+    """Learns the activations' steps block by block (BRECQ, Li et al. 2021, section 3.3; LSQ).
+
+    BRECQ's second phase: after the weights, which stay as they are.
+
+    Args:
+        lr_step: Adam's learning rate of the steps, as a share of the step.
+        common: See :class:`Reconstruction`.
+    """
+
+    def __init__(self, lr_step: float = 1e-3, **common: Any) -> None:
+        super().__init__(**common)
+        self.lr_step = lr_step
+        self.check("lr_step", lr_step, lr_step > 0, "positive")
+
+    def trained_form(self, model: QuantModel, unit: Unit) -> TrainedForm:
+        """Only activations."""
+        return TrainedForm(model, unit, {}, learned_steps(model, unit, True))
+
+    def groups(self, form: TrainedForm) -> list[Group]:
+        """The steps."""
+        return [step_group(form, self.lr_step)]

@@ -1,0 +1,72 @@
+"""Where a reconstruction stands, kept so that a killed run goes on within the unit."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmptq.algorithms.lapq.state import model_digest
+from mmptq.engine import StageStore
+from mmptq.models import QuantModel
+
+
+class Progress:
+    """Finished units and the snapshot of the one in work.
+
+    It belongs to a step by the digest of the model that the step started from.
+
+    Args:
+        store: Where stages are kept.
+        name: Of the step.
+        model: At the step's start.
+    """
+
+    def __init__(self, store: StageStore, name: str, model: QuantModel) -> None:
+        self._store, self._model = store, model
+        self._units, self._snapshot = f"units_{name}", f"snapshot_{name}"
+        self._start = model_digest(model, ranges=True)
+        self._state: dict[str, Tensor] | None = None
+        self.done = 0
+        self.reports: list[dict[str, Any]] = []
+        self.snapshot: dict[str, Any] | None = None
+        if store.has(self._units):
+            saved = store.load(self._units)
+            if saved["start"] == self._start:
+                self.done, self._state = saved["done"], saved["state"]
+                self.reports = saved["reports"]
+        if store.has(self._snapshot):
+            saved = store.load(self._snapshot)
+            if saved["start"] == self._start and saved["unit"] == self.done:
+                self.snapshot = saved["snapshot"]
+
+    @torch.no_grad()
+    def restore_finished(self) -> None:
+        """Give finished units their final form; only the first call after a resume has to."""
+        if self._state is None:
+            return
+        own = self._model.state_dict()
+        for key, value in self._state.items():
+            own[key].copy_(value)
+        self._state = None
+
+    def save_snapshot(self, snapshot: dict[str, Any]) -> None:
+        """Keep the state of the unit in work."""
+        content = {"start": self._start, "unit": self.done, "snapshot": snapshot}
+        self._store.save(self._snapshot, content)
+
+    def unit_finished(self, index: int) -> None:
+        """Keep the model with the units so far."""
+        self.done, self.snapshot = index + 1, None
+        state = {key: value for key, value in self._model.state_dict().items()}
+        content = {
+            "start": self._start,
+            "done": self.done,
+            "state": state,
+            "reports": self.reports,
+        }
+        self._store.save(self._units, content)
+
+    def clear(self) -> None:
+        """The step is done: the runner keeps its result."""
+        self._store.drop(self._units)
+        self._store.drop(self._snapshot)

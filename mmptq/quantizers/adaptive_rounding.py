@@ -1,0 +1,90 @@
+"""A weight quantizer that learns for every weight whether it is rounded up or down."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from mmptq import ops
+from mmptq.quantizers.uniform import UniformQuantizer
+
+# Stretch of the sigmoid, so that 0 and 1 are reached (Nagel et al. 2020, eq. 23).
+ZETA, GAMMA = 1.1, -0.1
+
+
+def rectified_sigmoid(v: Tensor) -> Tensor:
+    r""":math:`h(V) = \mathrm{clip}(\sigma(V) (\zeta - \gamma) + \gamma, 0, 1)`."""
+    return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0.0, 1.0)
+
+
+def rounding_regularizer(h: Tensor, beta: float) -> Tensor:
+    r""":math:`\sum 1 - |2h - 1|^\beta` (Nagel et al. 2020, eq. 24): 0 where every h is 0 or 1."""
+    return (1.0 - (2.0 * h - 1.0).abs().pow(beta)).sum()
+
+
+class AdaptiveRoundingQuantizer(nn.Module):
+    r"""Takes the place of a weight's calibrated quantizer while its rounding is learned.
+
+    .. math:: \hat w = s \cdot \mathrm{clip}(\lfloor w / s \rfloor + h(V), q_{min} - z, q_{max} - z)
+
+    (AdaRound, Nagel et al. 2020, eq. 22). :math:`V` starts where :math:`h(V)` is the fraction that
+    rounding down cuts off, so that the weight is at first the float one, within the clip range.
+
+    Args:
+        source: The weight's calibrated quantizer, at whole bits.
+        weight: The float weight, any shape.
+
+    Raises:
+        ValueError: The bit-width is not whole.
+    """
+
+    floor: Tensor
+    scale: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, source: UniformQuantizer, weight: Tensor) -> None:
+        super().__init__()
+        if source.scheme.num_bits % 1.0:
+            raise ValueError(f"adaptive rounding at {source.scheme.num_bits} bits: must be whole")
+        weight = weight.detach()
+        quant_min, quant_max = source.scheme.bounds
+        low, high = quant_min - source.zero_point, quant_max - source.zero_point
+        for name, value in (("scale", source.scale), ("low", low), ("high", high)):
+            self.register_buffer(name, ops.per_channel(value, weight.dim(), source.ch_axis).clone())
+        steps = weight / self.scale
+        self.register_buffer("floor", steps.floor())
+        rest = steps - self.floor
+        self.v = nn.Parameter(-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1.0))
+        self.enabled = True
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The softly rounded weight; ``weight`` itself counts only while this is switched off."""
+        if not self.enabled:
+            return weight
+        return (self.floor + rectified_sigmoid(self.v)).clamp(self.low, self.high) * self.scale
+
+    def regularizer(self, beta: float) -> Tensor:
+        """:func:`rounding_regularizer` of all weights."""
+        return rounding_regularizer(rectified_sigmoid(self.v), beta)
+
+    @torch.no_grad()
+    def rounded(self) -> Tensor:
+        """The weight after hard rounding: up where ``h(V) >= 1/2``."""
+        codes = (self.floor + (self.v >= 0).to(self.floor.dtype)).clamp(self.low, self.high)
+        return codes * self.scale
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """Never the same: nothing is cached while the rounding is being learned."""
+        return (object(),)
+
+
+def linear_beta(progress: float, start: float = 20.0, end: float = 2.0) -> float:
+    """The regularizer's exponent, falling linearly; ``progress`` runs from 0 to 1 after warm-up."""
+    return end + (start - end) * (1.0 - min(max(progress, 0.0), 1.0))
+
+
+def settled_share(v: Tensor) -> float:
+    """Share of weights whose rounding is decided, ``h(V)`` being 0 or 1."""
+    h = rectified_sigmoid(v.detach())
+    return float(((h == 0.0) | (h == 1.0)).double().mean()) if v.numel() else math.nan

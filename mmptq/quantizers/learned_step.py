@@ -1,0 +1,124 @@
+"""A uniform quantizer whose step is learned, with a real bit-width that can be moved."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmptq import ops
+from mmptq.quantizers.uniform import UniformQuantizer
+
+
+class LearnedStepQuantizer(nn.Module):
+    r"""Takes the place of a calibrated quantizer while its step is learned (LSQ).
+
+    The step is :math:`s(b) \, e^{t}`, where :math:`s(b)` spreads the calibrated quantizer's range
+    over :math:`2^b - 1` steps and :math:`t` is learned: positive, on the scale of no tensor, and
+    over the same range at every bit-width :math:`b`. Gradients are those of LSQ (Esser et al. 2020,
+    eq. 3); with Adam its factor for the gradient's size would cancel.
+
+    Args:
+        source: The calibrated quantizer; :meth:`commit` writes the learned step back to it.
+        learn: Whether the step is learned.
+    """
+
+    base_scale: Tensor
+    zero_point: Tensor
+
+    def __init__(self, source: UniformQuantizer, learn: bool = True) -> None:
+        super().__init__()
+        self._source = (source,)  # in a tuple: it is no submodule
+        self.scheme = self.target = source.scheme
+        self.ch_axis = source.ch_axis
+        self.enabled = True
+        # Probability with which an element is left in float (QDrop), and where it is drawn from.
+        self.drop_prob = 0.0
+        self.generator: torch.Generator | None = None
+        self.register_buffer("base_scale", source.scale.detach().clone())
+        self.register_buffer("zero_point", source.zero_point.detach().clone())
+        self.log_gain = nn.Parameter(torch.zeros_like(self.base_scale), requires_grad=learn)
+
+    @torch.no_grad()
+    def set_num_bits(self, num_bits: float) -> None:
+        """Change the bit-width, real or whole, and keep the range."""
+        source = self._source[0]
+        self.scheme = replace(self.target, num_bits=float(num_bits))
+        if self.scheme == self.target:  # bit for bit what it was
+            self.base_scale.copy_(source.scale)
+            self.zero_point.copy_(source.zero_point)
+            return
+        ends = source.range_low, source.range_high
+        # A step that was changed since its range was set has moved the range with it.
+        growth = source.scale / ops.range_to_params(*ends, self.target)[0]
+        scale, zero_point = ops.range_to_params(*ends, self.scheme)
+        self.base_scale.copy_(scale * growth)
+        self.zero_point.copy_(zero_point)
+
+    @property
+    def scale(self) -> Tensor:
+        """The step at the current bit-width; differentiable."""
+        return self.base_scale * self.log_gain.exp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Fake-quantize ``x``; differentiable in ``x`` and the step."""
+        if not self.enabled:
+            return x
+        quant_min, quant_max = self.scheme.bounds
+        low, high = quant_min - self.zero_point, quant_max - self.zero_point
+        low = ops.per_channel(low, x.dim(), self.ch_axis)
+        high = ops.per_channel(high, x.dim(), self.ch_axis)
+        scale = ops.per_channel(self.scale, x.dim(), self.ch_axis)
+        if torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad):
+            quantized = _FakeQuantize.apply(x, scale, low, high)
+        else:
+            quantized = (x / scale).round_().clamp_(low, high).mul_(scale)
+        if self.drop_prob == 0.0:
+            return quantized
+        dropped = random_mask(x, self.drop_prob, self.generator)
+        return torch.where(dropped, x, quantized)
+
+    @torch.no_grad()
+    def commit(self) -> None:
+        """Write the learned step to the source.
+
+        Raises:
+            RuntimeError: The bit-width is not the source's.
+        """
+        if self.scheme != self.target:
+            raise RuntimeError(f"committed at {self.scheme}, calibrated for {self.target}")
+        self._source[0].scale.copy_(self.scale)
+
+    def fingerprint(self) -> tuple[object, ...]:
+        """Never the same: nothing is cached while the step is being learned."""
+        return (object(),)
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """The gradients of :func:`mmptq.ops.fake_quantize` in fewer passes over memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        steps = x / scale
+        codes = steps.round().clamp_(low, high)
+        ctx.save_for_backward(steps, codes, scale, low, high)
+        return codes * scale
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        steps, codes, scale, low, high = ctx.saved_tensors
+        (grad,) = grads
+        # NaN passes: it must show up, not vanish.
+        outside = (steps < low).logical_or_(steps > high)
+        grad_x = grad_scale = None
+        if ctx.needs_input_grad[0]:
+            grad_x = grad.masked_fill(outside, 0.0)
+        if ctx.needs_input_grad[1]:
+            error = codes - steps.masked_fill(outside, 0.0)
+            grad_scale = (error * grad).sum_to_size(scale.shape)
+        return grad_x, grad_scale, None, None
+
+
+def random_mask(like: Tensor, prob: float, generator: torch.Generator | None) -> Tensor:
+    """Bool tensor of the shape of ``like``, each element true with probability ``prob``."""
+    return torch.rand(like.shape, generator=generator, device=like.device) < prob
