@@ -1,6 +1,7 @@
 import os
 import resource
 import signal
+from contextlib import contextmanager
 
 import pytest
 
@@ -29,21 +30,23 @@ def test_an_interrupted_write_keeps_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["f"]
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
     """Every file of this process may have 4 kB, a stand-in for a disk that fills up."""
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:  # before pytest writes its own, longer log
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path, full_disk):
+def test_a_full_disk_names_the_file_and_keeps_the_old_one(tmp_path):
     path = tmp_path / "results.json"
     path.write_bytes(b"old")
-    with pytest.raises(MmptqError, match="results.json"), atomic_write(path) as file:
+    with pytest.raises(MmptqError, match="results.json"), full_disk(), atomic_write(path) as file:
         file.write(bytes(100_000))
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["results.json"]

@@ -107,7 +107,7 @@ class Front(IncrementalForward):
             run_targets: Whether the targets are computed, or only what they read.
         """
         kept, targets = set(self._kept), set(targets)
-        cut = self.graph.cut(self.graph.bits(ahead))
+        cut = _cut(self.graph, self.graph.bits(ahead))
         roots = targets | {call for call in cut if call not in kept}
         self._hits, self._runs = _resolve(self.graph, kept, roots)
         self._untouched = set() if run_targets else targets
@@ -136,28 +136,57 @@ class Front(IncrementalForward):
             super().keep(call, image, output)
 
 
+def _cut(graph: CallGraph, changing: int) -> set[int]:
+    """Outermost calls with a single output that do not depend on ``changing`` but are read behind.
+
+    Of a call with several outputs some may be behind the front already; keeping the whole would
+    mean to compute them again.
+    """
+    found: set[int] = set()
+
+    def follow(node: int) -> Iterable[int]:
+        for i in graph._calls_at[node]:
+            call = graph.calls[i]
+            if call.storable and len(set(call.nodes)) == 1 and not call.upstream & changing:
+                found.add(i)
+                return ()
+        return graph._parents[node]
+
+    _walk(graph._outputs, follow)
+    return found
+
+
 def _resolve(graph: CallGraph, kept: set[int], roots: Iterable[int]) -> tuple[set[int], set[int]]:
     """Calls whose kept output is used, and calls that must run, for ``roots`` to be computed."""
     hits: set[int] = set()
     runs: set[int] = set()
-    todo = [node for call in roots for node in graph.calls[call].nodes]
-    seen = set(todo)
-    while todo:
-        node = todo.pop()
+
+    def follow(node: int) -> Iterable[int]:
         hit = next((i for i in graph._calls_at[node] if i in kept), None)
         if hit is not None:
             hits.add(hit)
-            continue
+            return ()
         runs.update(graph._calls_at[node])
-        fresh = [parent for parent in graph._parents[node] if parent not in seen]
-        seen.update(fresh)
-        todo.extend(fresh)
+        return graph._parents[node]
+
+    _walk((node for call in roots for node in graph.calls[call].nodes), follow)
     for call in [*hits, *runs, *roots]:
         parent = graph.calls[call].parent
         while parent is not None and parent not in hits:
             runs.add(parent)
             parent = graph.calls[parent].parent
     return hits, runs - hits
+
+
+def _walk(start: Iterable[int], follow: Callable[[int], Iterable[int]]) -> None:
+    """Visit nodes once each, going on to what ``follow`` says."""
+    todo = list(start)
+    seen = set(todo)
+    while todo:
+        for node in follow(todo.pop()):
+            if node not in seen:
+                seen.add(node)
+                todo.append(node)
 
 
 @dataclass

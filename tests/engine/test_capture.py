@@ -1,3 +1,5 @@
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -110,48 +112,37 @@ def test_starting_in_the_middle_gives_the_same(make_context: MakeContext, name: 
 
 @pytest.mark.parametrize("name", ["retinanet", "faster_rcnn"])
 def test_nothing_is_computed_again_for_a_later_unit(make_context: MakeContext, name: str) -> None:
-    """Each layer call runs twice an image in all: in the float pass and in the quantized one."""
+    """A layer call runs once an image in each network, and once more to learn all shapes."""
     context = make_context(name)
     capture, units = make_capture(context)
-    adapter = context.adapter
-    freezing = 0
-    runs: dict[str, int] = {}
+    runs: Counter[str] = Counter()
 
-    def count(layer: str) -> Any:
-        return lambda *_: runs.__setitem__(layer, runs.get(layer, 0) + 1)
+    def counted(layer: str, inner: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def quantize_input(x: Tensor) -> Tensor:
+            runs[layer] += 1
+            return inner(x)
 
-    original = adapter.freeze
-    handles: list[Any] = []
+        return quantize_input
 
-    def freeze(*args: Any) -> Any:  # its own forward pass does not count
-        nonlocal freezing
-        freezing += 1
-        before = dict(runs)
-        result = original(*args)
+    for layer, module in context.model.quant_layers():
+        module.quantize_input = counted(layer, module.quantize_input)  # type: ignore[method-assign]
+    freeze = context.adapter.freeze
+
+    def freeze_uncounted(*args: Any) -> Any:
+        before = runs.copy()
+        frozen = freeze(*args)
         runs.clear()
         runs.update(before)
-        return result
+        return frozen
 
-    adapter.freeze = freeze  # type: ignore[method-assign]
-    for layer, module in context.model.quant_layers():
-        # Where a layer's forward is answered from what is kept, its inner forward does not run.
-        handles.append(module.register_forward_pre_hook(count(layer)))
-        inner = module.quantize_input
-        module.quantize_input = lambda x, inner=inner, layer=layer: (  # type: ignore[method-assign]
-            runs.__setitem__(layer + "!", runs.get(layer + "!", 0) + 1) or inner(x)
-        )
+    context.adapter.freeze = freeze_uncounted  # type: ignore[method-assign]
     for index in range(len(units)):
-        data = capture.float_data(index)
-        capture.add_quantized(index, data)
-    for handle in handles:
-        handle.remove()
-    assert freezing == 2
-    calls = {layer: len(unit.calls) for unit in units for layer in unit.layers}
-    images = 2
-    for layer, number in calls.items():
-        # The first float round runs everything once to learn the shapes; then a float and a
-        # quantized pass. The last units' quantized outputs are never asked for.
-        assert runs.get(layer + "!", 0) <= 3 * images * number, layer
+        capture.add_quantized(index, capture.float_data(index))
+    images = len(context.data)
+    for index, unit in enumerate(units):
+        for layer in unit.layers:
+            once = images * len(unit.calls)
+            assert runs[layer] <= (3 if index else 2) * once, layer
 
 
 def test_the_fronts_hold_only_what_layers_ahead_read(make_context: MakeContext) -> None:

@@ -80,7 +80,6 @@ def test_two_processes_give_what_one_gives(family, calibrated, tiny_project, tmp
 @pytest.mark.parametrize(
     ("family", "stage"),
     [
-        ("retinanet", "fingerprint.json"),
         ("faster_rcnn", "metrics_float.pth"),
         ("faster_rcnn", "statistics.pth"),
         ("retinanet", "step_00_RangeCalibration.pth"),

@@ -1,0 +1,238 @@
+"""All methods on small detectors: better than rounding to nearest, reloadable, resumable."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmptq.algorithms import BRECQ, AdaRound, BitShrinking, LearnedSteps, QDrop, Reconstruction
+from mmptq.engine import CalibrationContext
+from mmptq.engine.evaluator import float_form
+from mmptq.errors import ConfigError
+from mmptq.models import QuantDetector
+from tests.calibration_support import MakeContext, make_context
+
+__all__ = ["make_context"]
+
+# Enough to have the first layer, blocks, single layers and a head over several levels.
+SMALL = dict(
+    scope="full",
+    weight=dict(num_bits=4),
+    act=dict(num_bits=4),
+    overrides=[
+        dict(pattern=pattern, weight=None, act=None)
+        for pattern in (
+            "backbone.layer[124]*",
+            "neck.fpn*",
+            "neck.lateral_convs.[01]*",
+            "*retina*",
+            "bbox_head.reg*",
+            "bbox_head.cls_convs.1*",
+        )
+    ],
+)
+METHODS: dict[str, Callable[..., Reconstruction]] = {
+    "adaround": AdaRound,
+    "brecq": BRECQ,
+    "fisher": lambda **k: BRECQ(fisher=True, **k),
+    "learned_steps": LearnedSteps,
+    "qdrop": QDrop,
+    "shrink": BitShrinking,
+    "direct": lambda **k: BitShrinking(mode="direct", **k),
+    "progressive": lambda **k: BitShrinking(mode="progressive", **k),
+}
+
+
+def make_step(method: str, **changes: Any) -> Reconstruction:
+    defaults = dict(preset="fast", iters=30, batch_size=2, probe_images=2)
+    return METHODS[method](**{**defaults, **changes})
+
+
+def state(context: CalibrationContext) -> dict[str, Tensor]:
+    return {key: value.clone() for key, value in context.model.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(
+        torch.equal(a[key].nan_to_num(), b[key].nan_to_num()) for key in a
+    )
+
+
+def summary(context: CalibrationContext, step: Reconstruction) -> list[dict[str, Any]]:
+    folder = context.store.folder.parent / "reconstruction" / type(step).__name__
+    return json.loads((folder / "summary.json").read_text())
+
+
+def run(context: CalibrationContext, step: Reconstruction) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    step.run(context)
+    return state(context)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_better_than_rounding_to_nearest_on_its_own_objective(
+    make_context: MakeContext, method: str
+) -> None:
+    context, step = make_context("retinanet", qconfig=SMALL), make_step(method)
+    start = state(context)
+    flags = {p: p.requires_grad for p in context.model.parameters()}
+    run(context, step)
+    units = summary(context, step)
+    assert {"backbone.conv1", "neck.lateral_convs.2", "bbox_head.cls_convs.0"} <= {
+        unit["name"] for unit in units
+    }
+    assert all(unit["after"] <= unit["before"] for unit in units)
+    ratios = [unit["after"] / unit["before"] for unit in units if "layer3" in unit["name"]]
+    assert sum(ratios) / len(ratios) < 0.9
+    # Nothing of the loop is left behind.
+    assert {p: p.requires_grad for p in context.model.parameters()} == flags
+    assert all(q.enabled for q in context.model.sites.values())
+    assert context.model.state_dict().keys() == start.keys()
+    weights = [key for key in start if key.endswith("conv.weight") or ".conv1.weight" in key]
+    changed = [key for key in weights if not torch.equal(start[key], state(context)[key])]
+    assert bool(changed) == (method != "learned_steps")
+
+
+@pytest.mark.parametrize("name", ["retinanet", "faster_rcnn"])
+def test_whole_detectors(make_context: MakeContext, name: str, raw: Any, image: Tensor) -> None:
+    """The outputs come nearer to the float model's; the checkpoint reloads bit for bit."""
+    before, context = make_context(name), make_context(name, images=4, folder="b")
+    with float_form(before.model):
+        target = raw(before.model, image)
+    run(context, BitShrinking(preset="fast", iters=12, batch_size=2, lr_weight=3e-3))
+    learned = raw(context.model, image)
+    if name == "retinanet":  # a two-stage model's regions differ
+
+        def error(outputs: list[Tensor]) -> float:
+            return sum(float((a - b).square().mean()) for a, b in zip(outputs, target, strict=True))
+
+        assert error(learned) < error(raw(before.model, image))
+    torch.save(context.model.state_dict(), context.store.folder / "saved.pth")
+    saved = torch.load(context.store.folder / "saved.pth", weights_only=True)
+    fresh = make_context(name, folder="c", ranges=False).model
+    assert isinstance(fresh, QuantDetector)
+    fresh.load_state_dict(saved)
+    for a, b in zip(learned, raw(fresh.eval(), image), strict=True):
+        assert torch.equal(a, b)
+
+
+class _KilledError(Exception):
+    pass
+
+
+def _kill_after(context: CalibrationContext, saves: int) -> None:
+    """The next run ends right after it has saved its progress for the ``saves``-th time."""
+    save, count = context.store.save, 0
+
+    def counted(stage: str, content: Any) -> None:
+        nonlocal count
+        save(stage, content)
+        count += 1
+        if count == saves:
+            raise _KilledError
+
+    context.store.save = counted  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("method", ["qdrop", "shrink", "fisher"])
+@pytest.mark.parametrize("saves", [1, 4, 8])
+def test_a_killed_run_goes_on_to_the_same_result(
+    make_context: MakeContext, method: str, saves: int
+) -> None:
+    """A unit saves after iterations 8 and 16, and when it is finished."""
+    step = make_step(method, iters=20, checkpoint_interval=8)
+    whole = run(make_context("retinanet", qconfig=SMALL, folder="whole"), step)
+    killed = make_context("retinanet", qconfig=SMALL)
+    _kill_after(killed, saves)
+    with pytest.raises(_KilledError):
+        run(killed, step)
+    resumed = make_context("retinanet", qconfig=SMALL, resume=True)
+    seen: list[Any] = []
+    track = resumed.track
+    resumed.track = lambda items, name, total=None: (seen.append(total), track(items, name, total))[
+        1
+    ]
+    assert same(run(resumed, step), whole)
+    assert seen[-1] == 5 - saves // 3
+    assert not list(resumed.store.folder.glob("snapshot_*"))
+
+
+def test_progress_of_another_start_is_not_taken(make_context: MakeContext) -> None:
+    """Two steps of one kind in a recipe, or other ranges: each starts anew."""
+    step = make_step("qdrop", iters=6)
+    killed = make_context("retinanet", qconfig=SMALL)
+    _kill_after(killed, 2)
+    with pytest.raises(_KilledError):
+        run(killed, step)
+    moved = make_context("retinanet", qconfig=SMALL, resume=True)
+    plain = make_context("retinanet", qconfig=SMALL, folder="plain")
+    for context in (moved, plain):
+        next(iter(context.model.sites.values())).scale.mul_(1.01)
+    assert same(run(moved, step), run(plain, step))
+
+
+def test_one_seed_one_result(make_context: MakeContext) -> None:
+    step = make_step("shrink", iters=10)
+    first = run(make_context("retinanet", qconfig=SMALL), step)
+    assert same(first, run(make_context("retinanet", qconfig=SMALL, folder="b"), step))
+    torch.manual_seed(1)
+    other = make_context("retinanet", qconfig=SMALL, folder="c")
+    step.run(other)
+    assert not same(first, state(other))
+
+
+def test_logs_and_plots(make_context: MakeContext) -> None:
+    context, step = make_context("retinanet", qconfig=SMALL), make_step("shrink", log_interval=5)
+    run(context, step)
+    folder = context.store.folder.parent / "reconstruction/BitShrinking"
+    lines = (folder / "backbone.layer3.0.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    stops = [row for row in rows if row.get("event") == "stop"]
+    assert {"iteration", "b_w", "b_a", "R", "S", "instant_S", "forced"} <= stops[0].keys()
+    assert [row["iteration"] for row in rows if "loss" in row] == [0, 5, 10, 15, 20, 25]
+    assert rows[-1]["b_w"] == rows[-1]["b_a"] == 4.0
+    assert (folder / "backbone.layer3.0.png").read_bytes().startswith(b"\x89PNG")
+    text = (folder / "summary.txt").read_text()
+    assert "backbone.layer3.0" in text
+    assert text.splitlines()[-1].startswith("all")
+
+
+def test_a_unit_that_got_worse_is_left_as_it_was(make_context: MakeContext) -> None:
+    context = make_context("retinanet", qconfig=SMALL)
+    start = state(context)
+    step = make_step("direct", iters=3, lr_weight=30.0)
+    after = run(context, step)
+    assert all(unit["after"] <= unit["before"] for unit in summary(context, step))
+    key = next(key for key in start if key.endswith("layer3.1.conv2.weight"))
+    assert torch.equal(start[key], after[key])
+
+
+def test_weight_corrections_are_dropped(make_context: MakeContext) -> None:
+    context = make_context("retinanet", qconfig=SMALL)
+    layer = dict(context.model.quant_layers())["backbone.layer3.0.conv1"]
+    layer.set_weight_correction("mean")
+    run(context, make_step("qdrop", iters=2))
+    assert layer.weight_correction is None
+
+
+def test_ranges_must_be_there(make_context: MakeContext) -> None:
+    context = make_context("retinanet", ranges=False)
+    with pytest.raises(ConfigError, match="put RangeCalibration before it"):
+        make_step("qdrop").run(context)
+
+
+def test_bit_shrinking_arguments() -> None:
+    for arguments, message in (
+        (dict(mode="fast"), "BitShrinking.mode = 'fast': must be one of shrink, direct, progr"),
+        (dict(tau=0), "BitShrinking.tau = 0: must be positive"),
+        (dict(b0=20), r"BitShrinking.b0 = 20: must be in \[1, 16\]"),
+        (dict(iters=4), "BitShrinking.iters = 4: must be 6 or more for mode 'shrink'"),
+        (dict(iters=8, mode="progressive"), "must be 9 or more for mode 'progressive'"),
+        (dict(stops=0), "BitShrinking.stops = 0"),
+        (dict(lr_schedule="cosine"), "BitShrinking.lr_schedule = 'cosine'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            BitShrinking(**arguments)  # type: ignore[arg-type]
