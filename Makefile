@@ -21,7 +21,7 @@ STACK ?= upstream
 VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 TORCH ?= $(or $(shell cat $(VENV)/.torch 2>/dev/null),torch==2.13.0)
 TORCH_FLAGS ?=
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2
 
 ifeq ($(filter $(STACK),upstream onedl),)
 $(error STACK=$(STACK) is unknown: use STACK=upstream or STACK=onedl)
