@@ -52,11 +52,6 @@ class QuantScheme:
         return quant_min, quant_min + self.levels
 
 
-def round_ste(x: Tensor) -> Tensor:
-    """Round to nearest, ties to even; the gradient passes as if nothing happened (STE)."""
-    return x + (x.round() - x).detach()
-
-
 def range_to_params(low: Tensor, high: Tensor, scheme: QuantScheme) -> tuple[Tensor, Tensor]:
     """Step and zero point of the quantizer that covers ``[low, high]``.
 

@@ -297,14 +297,6 @@ def test_gradient_of_per_channel_steps_with_a_zero_point() -> None:
         assert scale.grad[c].item() == pytest.approx(local.sum(), rel=1e-4, abs=1e-3)
 
 
-def test_round_ste() -> None:
-    x = torch.tensor([-1.5, -0.2, 0.5, 2.7], requires_grad=True)
-    y = ops.round_ste(x)
-    y.sum().backward()
-    assert x.grad is not None
-    assert y.tolist() == [-2.0, 0.0, 0.0, 3.0] and x.grad.tolist() == [1.0] * 4
-
-
 # --- real-valued bit-widths -----------------------------------------------------------------------
 
 
