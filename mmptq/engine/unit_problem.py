@@ -14,7 +14,7 @@ from mmptq.engine.units import Unit
 from mmptq.models import QuantModel
 from mmptq.modules import QuantLayer
 from mmptq.quantizers import AdaptiveRoundingQuantizer, LearnedStepQuantizer, UniformQuantizer
-from mmptq.quantizers.learned_step import random_mask
+from mmptq.quantizers.learned_step import choose, random_mask
 
 WeightQuantizer = AdaptiveRoundingQuantizer | LearnedStepQuantizer
 
@@ -184,9 +184,8 @@ class UnitProblem:
         x = self._cat(QUANT_IN, images, call)
         if drop_prob == 0.0:
             return x
-        return torch.where(
-            random_mask(x, drop_prob, generator), self._cat(FLOAT_IN, images, call), x
-        )
+        mask = random_mask(x, drop_prob, generator)
+        return choose(mask, self._cat(FLOAT_IN, images, call), x)
 
     def _cat(self, kind: str, images: list[int], call: int) -> Tensor:
         tensors = [self.data.get(kind, image, call) for image in images]

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mmptq import ops
 from mmptq.quantizers import LearnedStepQuantizer, UniformQuantizer
+from mmptq.quantizers.learned_step import random_mask
 
 
 def calibrated(
@@ -142,3 +143,41 @@ def test_switched_off_it_passes_everything() -> None:
     learned = LearnedStepQuantizer(calibrated(2, x))
     learned.enabled = False
     assert learned(x) is x
+
+
+def test_gradients_with_dropping() -> None:
+    """A dropped element is the float one, for its gradients too."""
+    x = sample(0, (50, 50))
+    learned = LearnedStepQuantizer(calibrated(3, 0.4 * x))
+    learned.drop_prob, learned.generator = 0.5, torch.Generator().manual_seed(1)
+    mine = x.clone().requires_grad_()
+    out = learned(mine)
+    weight = sample(7, (50, 50))
+    (out * weight).sum().backward()
+    dropped = random_mask(x, 0.5, learned.generator.manual_seed(1))
+    gain = torch.zeros((), requires_grad=True)
+    theirs = x.clone().requires_grad_()
+    bounds = learned.scheme.bounds
+    quantized = ops.fake_quantize(
+        theirs, learned.base_scale * gain.exp(), learned.zero_point, *bounds
+    )
+    expected = torch.where(dropped, theirs, quantized)
+    (expected * weight).sum().backward()
+    assert torch.equal(out, expected)
+    torch.testing.assert_close(mine.grad, theirs.grad)
+    torch.testing.assert_close(learned.log_gain.grad, gain.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("prob", [0.0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("shape", [(401, 503), (3,), (0, 5)])
+def test_random_mask(shape: tuple[int, ...], prob: float) -> None:
+    x = torch.zeros(shape)
+    mask = random_mask(x, prob, torch.Generator().manual_seed(0))
+    assert mask.shape == x.shape
+    if x.numel() > 100:
+        rows = mask.double()
+        assert float(rows.mean()) == pytest.approx(prob, abs=0.005)
+        # Neighbours are independent: the four that share a random number as well.
+        for lag in range(1, 5):
+            both = (rows.flatten()[lag:] * rows.flatten()[:-lag]).mean()
+            assert float(both) == pytest.approx(prob**2, abs=0.006)

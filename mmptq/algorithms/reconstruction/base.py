@@ -3,24 +3,27 @@
 import dataclasses
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size
 
 from mmptq.algorithms.base import Step
+from mmptq.algorithms.reconstruction.checks import (
+    check_images,
+    check_ranges,
+    parse_cache,
+    reconstructing,
+)
 from mmptq.algorithms.reconstruction.progress import Progress
 from mmptq.algorithms.reconstruction.report import Report, UnitReport
-from mmptq.engine.capture import CacheSettings, UnitCapture, UnitData
+from mmptq.engine.capture import UnitCapture, UnitData
 from mmptq.engine.context import CalibrationContext
 from mmptq.engine.reconstruction import Group, LoopSettings, Policy, UnitLoop
-from mmptq.engine.unit_problem import TrainedForm, UnitProblem, WeightQuantizer
+from mmptq.engine.unit_problem import TrainedForm, UnitProblem
 from mmptq.engine.units import Unit, call_graph, find_units
 from mmptq.errors import ConfigError
 from mmptq.models import QuantModel
-from mmptq.quantizers import LearnedStepQuantizer
 
 # Learning rates grow as iterations shrink, so that about the same way can be gone.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -238,103 +241,3 @@ def finish(
     for quantizer, scale in old.items():
         quantizer.scale.copy_(scale)
     return before
-
-
-def learned_steps(
-    model: QuantModel, unit: Unit, form_sites: bool, drop_prob: float = 0.0
-) -> dict[str, LearnedStepQuantizer]:
-    """Trainable quantizers of all sites that the unit reads; its own ones learn.
-
-    A site that an earlier unit was the first to read has its step already.
-    """
-    if not form_sites:
-        return {}
-    assert model.plan is not None
-    read = {s for p in model.plan.layers if p.name in unit.layers for s in p.inputs if s}
-    acts = {}
-    for name in sorted(read):
-        if model.sites[name].enabled:
-            acts[name] = LearnedStepQuantizer(model.sites[name], learn=name in unit.sites)
-            acts[name].drop_prob = drop_prob
-    return acts
-
-
-def step_group(form: TrainedForm, lr: float) -> Group:
-    """All steps that learn."""
-    return Group([q.log_gain for q in form.steps if q.log_gain.requires_grad], lr)
-
-
-def weight_quantizers(model: QuantModel, unit: Unit) -> Iterator[tuple[str, Any, torch.Tensor]]:
-    """Name, calibrated quantizer and weight of each quantized layer of a unit."""
-    for name, layer in model.quant_layers():
-        if name in unit.layers and layer.weight_quantizer is not None:
-            yield name, layer.weight_quantizer, layer.weight
-
-
-@contextmanager
-def reconstructing(model: QuantModel, activations: bool) -> Iterator[None]:
-    """Parameters are frozen, and quantizers on as asked, in this context."""
-    wanted = {param: param.requires_grad for param in model.parameters()}
-    quantizers = [*model.weight_quantizers().values(), *model.sites.values()]
-    switches = {quantizer: quantizer.enabled for quantizer in quantizers}
-    for param in wanted:
-        param.requires_grad_(False)
-    if not activations:
-        for quantizer in model.sites.values():
-            quantizer.enabled = False
-    try:
-        yield
-    finally:
-        for param, requires_grad in wanted.items():
-            param.requires_grad_(requires_grad)
-        for quantizer, enabled in switches.items():
-            quantizer.enabled = enabled
-
-
-def check_ranges(model: QuantModel, step: str) -> None:
-    """Make sure that every quantizer has a range.
-
-    Raises:
-        ConfigError: One has none.
-    """
-    quantizers = {**model.weight_quantizers(), **model.sites}
-    missing = [name for name, quantizer in quantizers.items() if not quantizer.calibrated]
-    if missing:
-        raise ConfigError(
-            f"{step} starts from ranges, but {len(missing)} quantizers have none, first that of "
-            f"{missing[0]}; put RangeCalibration before it in calib_cfg.steps"
-        )
-
-
-def check_images(context: CalibrationContext) -> None:
-    """Make sure that each process has images.
-
-    Raises:
-        ConfigError: This one has none.
-    """
-    if len(context.data) == 0:
-        raise ConfigError(
-            f"calib_cfg.num_images is less than the {get_world_size()} processes; reconstruction "
-            "needs an image for each"
-        )
-
-
-def parse_cache(cfg: Mapping[str, Any]) -> CacheSettings:
-    """Read and check ``cache``.
-
-    Raises:
-        ConfigError: Naming the key, the value and what would be right.
-    """
-    known = [f.name for f in dataclasses.fields(CacheSettings)]
-    for key in cfg:
-        if key not in known:
-            raise ConfigError(f"cache.{key}: unknown key; known are {', '.join(known)}")
-    cache = CacheSettings(**cfg)
-    if not cache.max_gb > 0:
-        raise ConfigError(f"cache.max_gb = {cache.max_gb!r}: must be more than 0")
-    if cache.dtype not in ("float32", "float16"):
-        raise ConfigError(f"cache.dtype = {cache.dtype!r}: must be 'float32' or 'float16'")
-    return cache
-
-
-__all__ = ["Reconstruction", "WeightQuantizer", "learned_steps", "step_group"]

@@ -3,12 +3,8 @@
 import math
 from typing import Any
 
-from mmptq.algorithms.reconstruction.base import (
-    Reconstruction,
-    learned_steps,
-    step_group,
-    weight_quantizers,
-)
+from mmptq.algorithms.reconstruction.base import Reconstruction
+from mmptq.algorithms.reconstruction.forms import learned_steps, step_group, weight_quantizers
 from mmptq.algorithms.reconstruction.shrinking import (
     LR_SCHEDULES,
     MODES,
@@ -92,7 +88,7 @@ class BitShrinking(Reconstruction):
             name: LearnedStepQuantizer(quantizer)
             for name, quantizer, _ in weight_quantizers(model, unit)
         }
-        return TrainedForm(model, unit, weights, learned_steps(model, unit, True, self.drop_prob))
+        return TrainedForm(model, unit, weights, learned_steps(model, unit, self.drop_prob))
 
     def groups(self, form: TrainedForm) -> list[Group]:
         """Steps, and each weight at the scale of its tensor."""

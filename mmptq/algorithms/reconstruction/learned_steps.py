@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from mmptq.algorithms.reconstruction.base import Reconstruction, learned_steps, step_group
+from mmptq.algorithms.reconstruction.base import Reconstruction
+from mmptq.algorithms.reconstruction.forms import learned_steps, step_group
 from mmptq.engine.reconstruction import Group
 from mmptq.engine.unit_problem import TrainedForm
 from mmptq.engine.units import Unit
@@ -28,7 +29,7 @@ class LearnedSteps(Reconstruction):
 
     def trained_form(self, model: QuantModel, unit: Unit) -> TrainedForm:
         """Only activations."""
-        return TrainedForm(model, unit, {}, learned_steps(model, unit, True))
+        return TrainedForm(model, unit, {}, learned_steps(model, unit))
 
     def groups(self, form: TrainedForm) -> list[Group]:
         """The steps."""

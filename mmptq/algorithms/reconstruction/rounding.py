@@ -5,13 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mmptq.algorithms.reconstruction.base import (
-    PRESETS,
-    Reconstruction,
-    learned_steps,
-    step_group,
-    weight_quantizers,
-)
+from mmptq.algorithms.reconstruction.base import Reconstruction
+from mmptq.algorithms.reconstruction.forms import learned_steps, step_group, weight_quantizers
 from mmptq.engine.reconstruction import Group, LoopSettings, Policy
 from mmptq.engine.unit_problem import TrainedForm, UnitProblem
 from mmptq.engine.units import Unit
@@ -113,7 +108,7 @@ class RoundingReconstruction(Reconstruction):
             name: AdaptiveRoundingQuantizer(quantizer, weight)
             for name, quantizer, weight in weight_quantizers(model, unit)
         }
-        acts = learned_steps(model, unit, self.learn_steps, self.drop_prob)
+        acts = learned_steps(model, unit, self.drop_prob) if self.learn_steps else {}
         return TrainedForm(model, unit, weights, acts)
 
     def groups(self, form: TrainedForm) -> list[Group]:
@@ -142,6 +137,3 @@ class RoundingReconstruction(Reconstruction):
 def rounding(form: TrainedForm) -> list[AdaptiveRoundingQuantizer]:
     """Those of a form that learn a rounding."""
     return [q for q in form.weights.values() if isinstance(q, AdaptiveRoundingQuantizer)]
-
-
-__all__ = ["PRESETS", "RoundingPolicy", "RoundingReconstruction"]
