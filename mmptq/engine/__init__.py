@@ -1,11 +1,17 @@
 """What the algorithms run on: calibration images, statistics, finished stages."""
 
 from mmptq.engine.calibration_set import CalibrationSet, check_files, image_path
-from mmptq.engine.collect import check_weights, collect_statistics
+from mmptq.engine.collect import check_activations, check_weights, collect_statistics
 from mmptq.engine.context import CalibrationContext, Track
 from mmptq.engine.evaluator import LossEvaluator, float_form
 from mmptq.engine.float_checkpoint import load_float_checkpoint
-from mmptq.engine.objectives import CalibrationImage, Objective, OutputDistance, TaskLoss
+from mmptq.engine.objectives import (
+    CalibrationImage,
+    CrossEntropy,
+    Objective,
+    OutputDistance,
+    TaskLoss,
+)
 from mmptq.engine.search_log import SearchLog
 from mmptq.engine.store import StageStore, remove_leftovers
 from mmptq.engine.tensor_cache import TensorCache
@@ -14,6 +20,7 @@ __all__ = [
     "CalibrationContext",
     "CalibrationImage",
     "CalibrationSet",
+    "CrossEntropy",
     "LossEvaluator",
     "Objective",
     "OutputDistance",
@@ -22,6 +29,7 @@ __all__ = [
     "TaskLoss",
     "TensorCache",
     "Track",
+    "check_activations",
     "check_files",
     "check_weights",
     "collect_statistics",

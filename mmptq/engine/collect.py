@@ -1,5 +1,6 @@
 """One pass over the calibration set collects the statistics of every activation."""
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -94,6 +95,43 @@ def _merge_processes(statistics: dict[str, TensorStatistics]) -> dict[str, Tenso
             parts[0].merge(part)
         merged[name] = parts[0]
     return merged
+
+
+def check_activations(model: QuantModel, batches: Batches) -> None:
+    """Look for NaN and Inf in the float model on the first image, before any long work.
+
+    Args:
+        model: Not prepared yet.
+        batches: As in :func:`collect_statistics`, which checks all of them later.
+
+    Raises:
+        NumericalError: A convolution or linear layer reads one; names the first in the order of
+            computation.
+    """
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if not bool(args[0].isfinite().all()):
+                bad = int((~args[0].isfinite()).sum())
+                raise NumericalError(
+                    f"the input of layer {name!r} of the float model holds {bad} NaN or Inf values "
+                    "on the first calibration image; check the checkpoint and the data preprocessor"
+                )
+
+        return hook
+
+    handles = [
+        layer.register_forward_pre_hook(watch(name))
+        for name, layer in model.model.named_modules()
+        if isinstance(layer, (nn.Conv2d, nn.Linear))
+    ]
+    try:
+        with torch.no_grad():
+            for _, batch in itertools.islice(batches, 1):
+                model.test_step(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def check_weights(model: nn.Module) -> None:

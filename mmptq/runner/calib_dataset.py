@@ -12,6 +12,9 @@ from mmengine.registry import DATASETS
 from mmptq.engine import image_path
 from mmptq.errors import CalibrationDataError, ConfigError
 
+# Pack images with a label in place of boxes; theirs is in the dataset, nothing loads it.
+_CLASS_PACKERS = ("PackClassInputs", "PackInputs")
+
 # numpy's words when MMEngine packs the annotations of no images into one array.
 _NO_IMAGES = "need at least one array to concatenate"
 
@@ -50,9 +53,12 @@ def calibration_dataset_cfg(cfg: Mapping[str, Any]) -> dict[str, Any]:
 def labels_first(pipeline: Any) -> list[Any]:
     """A copy of ``pipeline`` that loads annotations right after the image.
 
-    Where it loads none, boxes are loaded; a dataset without annotations then has empty ones.
+    Where it loads none, boxes are loaded; a dataset without annotations then has empty ones. A
+    classification pipeline stays as it is.
     """
     steps = copy.deepcopy(list(pipeline))
+    if any(step["type"].rpartition(".")[2] in _CLASS_PACKERS for step in steps):
+        return steps
     labels = [step for step in steps if "LoadAnnotations" in step["type"]]
     rest = [step for step in steps if "LoadAnnotations" not in step["type"]]
     images = [i for i, step in enumerate(rest) if "Load" in step["type"]]

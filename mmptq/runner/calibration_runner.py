@@ -1,7 +1,6 @@
 """From float weights to a quantized checkpoint, with the mAP before and after."""
 
 import copy
-import os
 import time
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -21,6 +20,7 @@ from mmptq.engine import (
     CalibrationContext,
     CalibrationSet,
     StageStore,
+    check_activations,
     check_files,
     check_weights,
     image_path,
@@ -41,6 +41,7 @@ from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
 from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
+from mmptq.runner.checks import check_writable
 from mmptq.runner.fingerprint import stage_fingerprint
 from mmptq.runner.prepare_config import calibration_hooks, complete_config
 from mmptq.runner.settings import CalibrationSettings
@@ -73,7 +74,7 @@ class CalibrationRunner(Runner):
         complete_config(cfg)
         QConfig.parse(cfg.qconfig)
         CalibrationSettings.parse(cfg.calib_cfg)
-        _check_writable(cfg.work_dir)
+        check_writable(cfg.work_dir)
         hooks = calibration_hooks(cfg)
         # MMEngine's own `resume` is about training, and would stand in the config that is dumped.
         resume, cfg.resume = bool(cfg.get("resume")), False
@@ -147,6 +148,7 @@ class CalibrationRunner(Runner):
         data = self._calibration_set()
         load_float_checkpoint(self.model, self._float_checkpoint())
         check_weights(self.model)
+        check_activations(self.model, data)
         self.profile = profile_model(self.adapter, nominal_shape(self.cfg))
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
         store = StageStore(Path(self.work_dir) / "stages", fingerprint, self.resume_stages)
@@ -283,18 +285,3 @@ class CalibrationRunner(Runner):
         if not path:
             raise ConfigError("load_from is not set: give the float weights by --checkpoint")
         return str(path)
-
-
-def _check_writable(work_dir: str) -> None:
-    """Fail now if results could not be written later.
-
-    Raises:
-        ConfigError: The folder cannot be made or written.
-    """
-    try:
-        os.makedirs(work_dir, exist_ok=True)
-        probe = Path(work_dir) / f".writable{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise ConfigError(f"work_dir = {work_dir!r} cannot be written ({error})") from error

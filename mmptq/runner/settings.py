@@ -23,6 +23,9 @@ class CalibrationSettings:
         baseline: Whether the naive min-max row is made beside the recipe's.
         eval_float: Whether the float model is evaluated first.
         cache_gb: Memory budget of the decoded calibration images, in GiB; the rest spills to disk.
+        batch_size: Calibration images that go through the network together; classifiers only.
+        units: Patterns of module names: what they match is reconstructed as a whole, in place of
+            the blocks that are found by structure.
     """
 
     method: str
@@ -32,6 +35,8 @@ class CalibrationSettings:
     baseline: bool = True
     eval_float: bool = True
     cache_gb: float = 4.0
+    batch_size: int = 1
+    units: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, cfg: Mapping[str, Any]) -> "CalibrationSettings":
@@ -52,7 +57,9 @@ class CalibrationSettings:
             if not cfg.get(key):
                 raise ConfigError(f"calib_cfg.{key} is missing; see configs/_base_/calib/")
         _check_whole(cfg, "num_images", 1)
+        _check_whole(cfg, "batch_size", 1)
         _check_whole(cfg, "seed", 0)
+        units = _check_names(cfg.get("units", ()))
         for key in ("baseline", "eval_float"):
             check_bool(cfg.get(key, True), f"calib_cfg.{key}")
         _check_budget(cfg.get("cache_gb", 0))
@@ -63,13 +70,19 @@ class CalibrationSettings:
         steps = tuple(
             build(STEPS, step, f"calib_cfg.steps[{i}]") for i, step in enumerate(cfg["steps"])
         )
-        return cls(**{**cfg, "steps": steps})
+        return cls(**{**cfg, "steps": steps, "units": units})
 
 
 def _check_whole(cfg: Mapping[str, Any], key: str, least: int) -> None:
     value = cfg.get(key, least)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigError(f"calib_cfg.{key} = {value!r}: must be a whole number of {least} or more")
+
+
+def _check_names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise ConfigError(f"calib_cfg.units = {value!r}: must be a list of name patterns")
+    return tuple(value)
 
 
 def _check_budget(value: Any) -> None:

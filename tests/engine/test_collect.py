@@ -6,7 +6,7 @@ from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from mmptq.adapters import find_adapter
-from mmptq.engine import check_weights, collect_statistics
+from mmptq.engine import check_activations, check_weights, collect_statistics
 from mmptq.engine import collect as module
 from mmptq.errors import NumericalError
 from mmptq.models import QConfig, QuantDetector
@@ -148,6 +148,24 @@ def test_nan_names_layer_and_image_and_cleans_up(prepared):
         collect_statistics(model, batches())
     assert not any(layer._forward_pre_hooks for _, layer in model.quant_layers())
     assert not any(quantizer.enabled for quantizer in quantizers)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_check_activations_names_the_first_layer_and_cleans_up(make_wrapped, family):
+    model = make_wrapped(family)
+    check_activations(model, batches())
+    model.model.backbone.layer2[1].bn1.bias.data[0] = float("inf")
+    read = []
+
+    def watched():
+        for position, batch in batches():
+            read.append(position)
+            yield position, batch
+
+    with pytest.raises(NumericalError, match="'backbone.layer2.1.conv2' .*first calibration image"):
+        check_activations(model, watched())
+    assert read == [0]
+    assert not any(m._forward_pre_hooks for m in model.modules())
 
 
 def test_check_weights_names_the_tensor(make_wrapped):

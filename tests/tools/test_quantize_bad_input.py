@@ -325,8 +325,7 @@ def test_weights_that_are_no_numbers(value, tiny_project, tmp_path, refused):
     assert_words(message, "neck.fpn_convs.1.conv.weight", "1 NaN or Inf")
 
 
-def test_activations_that_are_no_numbers(tiny_project, tmp_path, refused, old_run):
-    forget_started(old_run)
+def test_activations_that_are_no_numbers(tiny_project, tmp_path, refused):
     # Too large for float32 behind this layer, though every weight is finite.
     state = torch.load(tiny_project("retinanet").checkpoint, weights_only=True)["state_dict"]
     state["backbone.layer3.0.bn1.weight"] *= 1e38
