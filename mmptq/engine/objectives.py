@@ -7,23 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from torch.nn import functional as F
 from typing_extensions import override
 
 from mmptq.adapters import Adapter
 from mmptq.adapters.base import Samples
 from mmptq.engine.tensor_store import TensorStore
-from mmptq.errors import CalibrationDataError
+from mmptq.errors import ConfigError
+from mmptq.models.specs import check_bool
 from mmptq.models.trace import flatten_tensors
 from mmptq.registry import OBJECTIVES
+from mmptq.structures import labels_of
 
 
 @dataclass(frozen=True)
 class CalibrationImage:
-    """One calibration image as an objective sees it.
+    """One calibration image, or a batch of them, as an objective sees it.
 
     Args:
-        position: In the common selection of all processes.
-        samples: Its data sample, one in a list.
+        position: In the common selection of all processes; of a batch, that of its first image.
+        samples: A list of the data samples.
         frozen: What the adapter holds fixed for it.
         path: For error messages.
     """
@@ -35,7 +38,7 @@ class CalibrationImage:
 
 
 class Objective(ABC):
-    """A number for each image, from the raw outputs of the quantized model's heads.
+    """A number for each image (a batch's mean), from the raw outputs of the model's heads.
 
     Equal outputs must give equal values. The loss of the model is the mean over all calibration
     images.
@@ -66,10 +69,10 @@ class Objective(ABC):
 
 @OBJECTIVES.register_module()
 class TaskLoss(Objective):
-    """The detector's own training loss with labels: the sum of its components (LAPQ, section 4).
+    """The model's own training loss with labels: the sum of its components (LAPQ, section 4).
 
-    The calibration images must have labels in the frame of the network's input, which they have
-    where the pipeline loads annotations before it resizes.
+    Boxes must be in the frame of the network's input, which they are where the pipeline loads
+    annotations before it resizes.
     """
 
     needs_labels = True
@@ -80,8 +83,7 @@ class TaskLoss(Objective):
 
     @override
     def see_float(self, image: CalibrationImage, outputs: Any) -> None:
-        for sample in image.samples:
-            _check_labels(sample, image.path)
+        self._adapter.check_labels(image.samples, image.path)
 
     @override
     def value(self, image: CalibrationImage, outputs: Any) -> float:
@@ -90,24 +92,42 @@ class TaskLoss(Objective):
         return math.fsum(float(t.double().mean()) for t in flatten_tensors(terms))
 
 
-def _check_labels(sample: Any, path: str) -> None:
-    """Make sure that boxes are there and lie in the image.
+@OBJECTIVES.register_module()
+class CrossEntropy(Objective):
+    """The cross-entropy of a classifier: LAPQ's loss (section 4).
+
+    Args:
+        soft: Against the float model's probabilities, which needs no labels, in place of the
+            labels.
 
     Raises:
-        CalibrationDataError: They do not.
+        ConfigError: ``soft`` is no bool, or the model gives no logits.
     """
-    if "gt_instances" not in sample or "bboxes" not in sample.gt_instances:
-        raise CalibrationDataError(
-            f"calibration image {path} has no labels, which the objective TaskLoss needs; add "
-            "LoadAnnotations to the calibration pipeline, or use the objective 'OutputDistance'"
-        )
-    boxes, (height, width) = sample.gt_instances.bboxes, sample.img_shape[:2]
-    outside = (boxes[:, 2] > width * 1.05 + 2) | (boxes[:, 3] > height * 1.05 + 2)
-    if bool(outside.any()):
-        raise CalibrationDataError(
-            f"calibration image {path}: boxes reach beyond the {width}x{height} input; "
-            "LoadAnnotations must stand before Resize in calib_dataloader.dataset.pipeline"
-        )
+
+    def __init__(self, soft: bool = False) -> None:
+        self._soft = check_bool(soft, "CrossEntropy.soft")
+        self.needs_labels = not self._soft
+        self._targets: dict[int, Tensor] = {}
+
+    @override
+    def see_float(self, image: CalibrationImage, outputs: Any) -> None:
+        if not isinstance(outputs, Tensor) or outputs.dim() != 2:
+            raise ConfigError(
+                "the objective CrossEntropy reads a classifier's logits; for a detector use "
+                "'TaskLoss' or 'OutputDistance'"
+            )
+        if self._soft:
+            self._targets[image.position] = outputs.softmax(dim=1)
+        else:
+            self._targets[image.position] = labels_of(image.samples, outputs.device)
+
+    @override
+    def value(self, image: CalibrationImage, outputs: Any) -> float:
+        return float(F.cross_entropy(outputs.double(), self._target(image)))
+
+    def _target(self, image: CalibrationImage) -> Tensor:
+        target = self._targets[image.position]
+        return target.double() if target.is_floating_point() else target
 
 
 @OBJECTIVES.register_module()
