@@ -37,6 +37,16 @@ def test_wrapping_keeps_the_detectors_keys_and_is_idempotent():
     assert cfg.model.to_dict() == once
 
 
+@pytest.mark.parametrize("name", ["mmptq.CifarResNet", "mmptq.ModuleClassifier"])
+def test_classifiers_get_their_own_wrapper(name):
+    cfg = Config(dict(model=dict(type=name, depth=20), default_scope="mmdet"))
+    wrap_model(cfg)
+    once = cfg.model.to_dict()
+    assert once == dict(type="mmptq.QuantClassifier", classifier_type=name, depth=20)
+    wrap_model(cfg)
+    assert cfg.model.to_dict() == once
+
+
 def test_name_without_scope_counts_as_wrapped():
     cfg = Config(dict(model=dict(type="QuantDetector", detector_type="RetinaNet")))
     wrap_model(cfg)
