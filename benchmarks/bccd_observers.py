@@ -144,14 +144,19 @@ def cell_name(model: str, *rest: Any) -> str:
 
 
 def make_runner(
-    args: argparse.Namespace, model: str, scope: str, bits: int, work_dir: str
+    args: argparse.Namespace,
+    model: str,
+    scope: str,
+    bits: int,
+    work_dir: str,
+    act_bits: int | None = None,
 ) -> CalibrationRunner:
     stem, checkpoint = MODELS[model]
     cfg = Config.fromfile(ROOT / f"configs/bccd/{stem}_w4a4_mmse.py")
     set_data_root(cfg, args.data_root)
     cfg.load_from = str(Path(args.checkpoints) / checkpoint)
     cfg.work_dir = work_dir
-    cfg.qconfig = dict(scope=scope, weight=dict(num_bits=bits), act=dict(num_bits=bits))
+    cfg.qconfig = dict(scope=scope, weight=dict(num_bits=bits), act=dict(num_bits=act_bits or bits))
     cfg.calib_cfg.num_images, cfg.calib_cfg.seed = args.images, args.seed
     cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
     cfg.log_level = "WARNING"

@@ -23,8 +23,10 @@ def _own(name: str, *locations: str) -> Registry:
     return Registry(name, scope="mmptq", locations=list(locations))
 
 
-MODELS = _child("model", root.MODELS, "mmptq.models")
+MODELS = _child("model", root.MODELS, "mmptq.models", "mmptq.classifiers")
 DATASETS = _child("dataset", root.DATASETS, "mmptq.datasets")
+TRANSFORMS = _child("transform", root.TRANSFORMS, "mmptq.datasets")
+METRICS = _child("metric", root.METRICS, "mmptq.evaluation")
 HOOKS = _child("hook", root.HOOKS, "mmptq.hooks")
 RUNNERS = _child("runner", root.RUNNERS, "mmptq.runner")
 

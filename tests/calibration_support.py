@@ -54,6 +54,7 @@ class Images:
 
     def __init__(self, count: int) -> None:
         generator = torch.Generator().manual_seed(3)
+        self.num_images = count
         self.paths = [f"image_{i}.png" for i in range(count)]
         self._data = []
         for i in range(count):

@@ -25,13 +25,15 @@ CONFIGS = ROOT / "configs"
 FOUND = sorted(
     path.relative_to(CONFIGS).as_posix()
     for path in CONFIGS.rglob("*.py")
-    if "_base_" not in path.parts
+    # Those of classifiers: test_configs_classification.py.
+    if not {"_base_", "classification"} & set(path.parts)
 )
 QUANT = sorted(path.stem for path in (CONFIGS / "_base_/quant").glob("*.py"))
 CALIB = sorted(path.stem for path in (CONFIGS / "_base_/calib").glob("*.py"))
 # The keys that a quantized config adds to its float one or changes there.
-OWN_KEYS = {"qconfig", "calib_cfg", "calib_hooks", "load_from"}
+OWN_KEYS = {"qconfig", "calib_cfg", "calib_dataloader", "calib_hooks", "load_from"}
 DEPTHS = {"r18": 18, "r50": 50, "r101": 101, "digits": 18}
+RECONSTRUCTION = ("adaround", "brecq", "qdrop", "bitshrink")
 FAMILIES = {
     "retinanet": ("RetinaNet", SingleStageAdapter),
     "faster_rcnn": ("FasterRCNN", TwoStageAdapter),
@@ -97,6 +99,10 @@ def test_the_promised_configs_are_there() -> None:
         for method in ("minmax", "mmse"):
             promised += [f"demo/{family}_{bits}_{method}.py" for bits in ("w8a8", "w4a4")]
             promised += [f"bccd/{family}_r18_{b}_{method}.py" for b in ("w8a8", "w6a6", "w4a4")]
+        for method in RECONSTRUCTION:
+            promised += [f"{family}/r50_{b}_{method}.py" for b in ("w4a4", "w2a4", "w3a3")]
+            promised.append(f"demo/{family}_w4a4_{method}.py")
+        promised += [f"{family}/r50_w4a4_lapq_bitshrink.py", f"{family}/r50_w4a4_lapq.py"]
     assert set(promised) <= set(FOUND)
 
 
@@ -113,8 +119,24 @@ def test_quant_preset(name: str) -> None:
 def test_calib_preset(name: str) -> None:
     cfg = load(f"_base_/calib/{name}.py")
     assert set(cfg.keys()) == {"calib_cfg"}
-    assert cfg.calib_cfg.method == name
+    assert cfg.calib_cfg.method == name.removesuffix("_fast")
     assert CalibrationSettings.parse(cfg.calib_cfg).steps
+
+
+@pytest.mark.parametrize("name", RECONSTRUCTION)
+def test_fast_differs_in_size_only(name: str) -> None:
+    published, fast = (load(f"_base_/calib/{n}.py").calib_cfg for n in (name, f"{name}_fast"))
+    assert fast.pop("num_images") < published.pop("num_images")
+    for a, b in zip(published.steps[1:], fast.steps[1:], strict=True):
+        assert (a.pop("preset"), b.pop("preset")) == ("published", "fast")
+    assert published == fast
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("bits", ["w4a4", "w2a4"])
+def test_the_command_that_people_try_first_runs_the_best_recipe(family: str, bits: str) -> None:
+    plain = load(f"{family}/r50_{bits}.py")
+    assert plain.calib_cfg == load("_base_/calib/bitshrink_fast.py").calib_cfg
 
 
 @pytest.mark.parametrize("name", FOUND)

@@ -21,6 +21,7 @@ LAYERS = (
     "quantizers",
     "observers",
     "ops",
+    "structures",
     "registry",
     "fileio",
     "errors",
@@ -28,7 +29,9 @@ LAYERS = (
 # Beside the layers: what each may import, and which layers may import it.
 BESIDE = {
     "evaluation": (LAYERS[LAYERS.index("adapters") :], ("runner", "hooks")),
-    "datasets": (("registry", "fileio", "errors"), ("runner",)),
+    "datasets": (("structures", "registry", "fileio", "errors"), ("runner",)),
+    "classifiers": (LAYERS[LAYERS.index("modules") :], ()),
+    "analysis": (LAYERS[LAYERS.index("algorithms") :], ()),
 }
 
 

@@ -1,6 +1,6 @@
-r"""Quantize an MMDetection detector after training, and measure it before and after.
+r"""Quantize a detector or classifier after training, and measure it before and after.
 
-The config names the float detector, what is quantized (qconfig) and by which recipe (calib_cfg).
+The config names the float model, what is quantized (qconfig) and by which recipe (calib_cfg).
 Any MMDetection config will do when --qconfig says what to quantize.
 
 results, in the work dir:
@@ -12,6 +12,7 @@ Examples:
   python tools/quantize.py configs/demo/retinanet_w4a4_mmse.py
   python tools/quantize.py configs/retinanet/r50_w4a4.py --data-root data/coco
   python tools/quantize.py configs/retinanet/r50_w4a4.py --dry-run
+  python tools/quantize.py configs/classification/resnet20_cifar10_w4a4_bitshrink.py
   python tools/quantize.py my_mmdet_config.py --checkpoint my.pth \
       --qconfig configs/_base_/quant/w4a4.py --recipe configs/_base_/calib/kl.py
 """

@@ -1,48 +1,59 @@
-"""LAPQ's tables on any detector config: metric and calibration loss of each cell.
+"""LAPQ's tables on any detector config: metric and losses of each cell.
 
-    --table 1    methods x bit-widths (the paper's Tables 1 and C.1)
-    --table 3    random, layer-wise, or layer-wise and quadratic start, before and after the search
-    --table 4    bias correction, on MMSE and on LAPQ
-    --table B.2  LAPQ over the number of calibration images
+    --table steps  baselines, and LAPQ after each of its steps
+    --table 1      methods x bit-widths (the paper's Tables 1 and C.1)
+    --table 3      random, layer-wise, layer-wise and quadratic start, before and after the search
+    --table 4      bias correction, on MMSE and on LAPQ
+    --table B.2    LAPQ over the number of calibration images
 
-Cells that the JSON file holds are not measured again, and a search that was killed goes on, so the
-command may be stopped and started at will. It prints the table as far as it is known.
+A cell holds the mAP on the validation set, the loss on the calibration images and on other images
+of the training set (of which the search sees none), and the recipe's time, evaluations of the loss
+and peak memory of the process. Cells that the JSON file holds are not measured again, and a search
+that was killed goes on, so the command may be stopped and started at will. It prints the table as
+far as it is known.
 
     python benchmarks/lapq/tables.py configs/demo/retinanet_w4a4_lapq.py --table 3 --images 16
 """
 
 import argparse
 import contextlib
-import json
 import logging
 import os
+import re
+import sys
 import time
-from functools import partial
+from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
-from mmptq.engine import CalibrationContext, LossEvaluator
-from mmptq.fileio import atomic_write
+from mmptq.engine import CalibrationContext, CalibrationSet, LossEvaluator
 from mmptq.registry import STEPS, build
 from mmptq.runner import CalibrationRunner
+from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg
 from mmptq.runner.prepare_config import set_data_root
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benchmarks"))
+from cells import Cells  # noqa: E402
+
 BASELINES = ("minmax", "mmse", "kl", "aciq")
 STARTS = ("random", "lw", "lw+qa")
 ROWS = {
+    "steps": (*BASELINES, "lw", "lw+qa", "lw+qa+joint", "lw+qa+joint+bc"),
     "1": (*BASELINES, "lw+qa+joint"),
     "3": tuple(f"{start}{joint}" for start in STARTS for joint in ("", "+joint")),
     "4": ("mmse", "bc+mmse", "lw+qa+joint", "bc+lw+qa+joint"),
     "B.2": ("lw+qa+joint",),
 }
-BITS = {"1": ("8/4", "8/3", "4/4", "8/2", "32/4", "4/32"), "3": ("4/4",), "4": ("4/4",)}
+BITS = {"1": ("8/4", "8/3", "4/4", "8/2", "32/4", "4/32")}
 METRIC = "bbox_mAP"
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -54,25 +65,31 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--bits", nargs="+", help="weights/activations, e.g. 4/4 8/2")
     parser.add_argument("--rows", nargs="+", help="some of the table's rows")
     parser.add_argument("--images", nargs="+", type=int, help="calibration images")
+    parser.add_argument(
+        "--others", type=int, default=48, help="other training images to compare on"
+    )
     parser.add_argument("--objective", default="TaskLoss")
     parser.add_argument("--optimizer", default="Powell")
     parser.add_argument("--group", default="tensor")
     parser.add_argument("--max-iters", type=int, default=1)
     parser.add_argument("--max-evals", type=int)
+    parser.add_argument("--held-out", type=float, default=0.0, help="share that confirms the moves")
     parser.add_argument("--cache-gb", type=float, default=2.0)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/lapq.json")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/lapq_tables"))
     parser.add_argument("--print-only", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     args.rows = args.rows or ROWS[args.table]
     args.bits = args.bits or BITS.get(args.table, ("4/4",))
     args.images = args.images or ((8, 16, 32, 64) if args.table == "B.2" else (32,))
     return args
 
 
-def main() -> None:
-    args = parse_args()
-    cells = json.loads(args.json.read_text()) if args.json.exists() else {}
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    torch.set_num_threads(args.threads)
+    cells = Cells(args.json)
     if not args.print_only:
         for bits in args.bits:
             for images in args.images:
@@ -80,62 +97,99 @@ def main() -> None:
     print_table(cells, args)
 
 
-def measure(cells: dict[str, Any], args: argparse.Namespace, bits: str, images: int) -> None:
+def measure(cells: Cells, args: argparse.Namespace, bits: str, images: int) -> None:
     """All rows at one bit-width and number of images: the statistics are collected once."""
-    names = {row: cell_name(args, row, bits, images) for row in args.rows}
-    float_name = cell_name(args, "float")
-    if all(name in cells for name in [*names.values(), float_name]):
+    names = {cell_name(args, row, bits, images): row for row in ("float", *args.rows)}
+    if all(name in cells.values for name in names):
         return
-    runner = make_runner(args, bits, images)
-    context = runner.setup()
-    if float_name not in cells:
-        save(args.json, cells, float_name, {"metric": metric(runner, "float")})
-    runner.prepare_model(context)
-    for row, name in names.items():
-        if name not in cells:
-            save(args.json, cells, name, run_cell(args, row, runner, context))
-            print(f"{name}: {cells[name]}", flush=True)
+    bench = Bench(args, bits, images)
+    for name, row in names.items():
+        if name not in cells.values:
+            print(f"{name}: {cells.measure(name, partial(bench.figures, row))}", flush=True)
 
 
-def run_cell(
-    args: argparse.Namespace, row: str, runner: CalibrationRunner, context: CalibrationContext
-) -> dict[str, float]:
-    """Run a recipe on the model and measure it."""
-    for _, layer in context.model.quant_layers():
-        layer.set_weight_correction(None)
-    start = time.perf_counter()
-    for step in recipe(args, row):
-        build(STEPS, step, row).run(context)
-    seconds = time.perf_counter() - start
-    objective = {"type": args.objective}
-    loss = LossEvaluator(context, objective, incremental=False, cache_gb=args.cache_gb)()
-    return {"metric": metric(runner, row), "loss": loss, "seconds": round(seconds, 1)}
+class Bench:
+    """One model at one bit-width, with what measures it."""
+
+    def __init__(self, args: argparse.Namespace, bits: str, images: int) -> None:
+        self.args, self.images = args, images
+        self.runner = make_runner(args, bits, images)
+        self.context = self.runner.setup()
+        self.runner.prepare_model(self.context)
+
+    @cached_property
+    def evaluators(self) -> dict[str, LossEvaluator]:
+        """Of the loss on the calibration images and on others of the training set."""
+        make = partial(
+            LossEvaluator,
+            objective={"type": self.args.objective},
+            incremental=False,
+            cache_gb=self.args.cache_gb,
+        )
+        total = self.images + self.args.others
+        dataset = build_dataset(calibration_dataset_cfg(self.runner.cfg), "the training set")
+        folder, context = self.context.store.folder, self.context
+        more = CalibrationSet(dataset, total, self.runner.settings.seed, 1.0, folder)
+        others = CalibrationContext(
+            context.model, context.adapter, more, context.store, context.track
+        )
+        positions = range(self.images, total)
+        return {"loss": make(context), "others": make(others, positions=positions)}
+
+    def figures(self, row: str) -> dict[str, float]:
+        """Run a recipe on the model and measure it."""
+        for _, layer in self.context.model.quant_layers():
+            layer.set_weight_correction(None)
+        if row == "float":
+            for quantizer in self._quantizers():
+                quantizer.enabled = False
+            return self._measured(row)
+        reset_peak()
+        seconds, evaluations = 0.0, 0
+        for config in recipe(self.args, row):
+            step, start = build(STEPS, config, row), time.perf_counter()
+            step.run(self.context)
+            report = getattr(step, "report", None)  # of a search, which may be one that went on
+            seconds += report.seconds if report else time.perf_counter() - start
+            evaluations += report.evaluations if report else 0
+        cost = {"seconds": round(seconds, 1), "evaluations": evaluations, "peak_mb": peak_mb()}
+        return {**self._measured(row), **cost}
+
+    def _measured(self, row: str) -> dict[str, float]:
+        losses = {name: round(evaluate(), 5) for name, evaluate in self.evaluators.items()}
+        return {"metric": metric(self.runner, row), **losses}
+
+    def _quantizers(self) -> list[Any]:
+        model = self.context.model
+        return [*model.weight_quantizers().values(), *model.sites.values()]
 
 
 def recipe(args: argparse.Namespace, row: str) -> list[dict[str, Any]]:
     """Steps of a row: its parts, joined by ``+``."""
     objective, budget = {"type": args.objective}, {"cache_gb": args.cache_gb}
-    joint = dict(
-        type="JointSearch",
-        objective=objective,
-        optimizer=args.optimizer,
-        group=args.group,
-        max_iters=args.max_iters,
-        max_evals=args.max_evals,
-        **budget,
-    )
+    path = dict(type="LpInterpolation", objective=objective, **budget)
+    parts = {
+        "bc": dict(type="BiasCorrection"),
+        "random": dict(type="RandomRanges"),
+        "lw": {**path, "interpolate": False},
+        "lw+qa": path,
+        "joint": dict(
+            type="JointSearch",
+            objective=objective,
+            optimizer=args.optimizer,
+            group=args.group,
+            max_iters=args.max_iters,
+            max_evals=args.max_evals,
+            held_out=args.held_out,
+            **budget,
+        ),
+    }
     steps: list[dict[str, Any]] = []
-    for part in row.replace("lw+qa", "lpi").replace("lw", "mmse").split("+"):
+    for part in re.findall(r"lw\+qa|[^+]+", row):
         if part in BASELINES:
-            path = ROOT / f"configs/_base_/calib/{part}.py"
-            steps += Config.fromfile(path).calib_cfg.to_dict()["steps"]
+            file = ROOT / f"configs/_base_/calib/{part}.py"
+            steps += Config.fromfile(file).calib_cfg.to_dict()["steps"]
         else:
-            parts = {
-                "bc": dict(type="BiasCorrection"),
-                "random": dict(type="RandomRanges"),
-                "lpi": dict(type="LpInterpolation", objective=objective, **budget),
-                "joint": joint,
-            }
             steps.append(parts[part])
     return steps
 
@@ -156,56 +210,90 @@ def make_runner(args: argparse.Namespace, bits: str, images: int) -> Calibration
     name = f"{Path(args.config).stem}_{args.scope}_w{weight}a{act}_{images}"
     cfg.work_dir, cfg.launcher, cfg.resume = str(args.work_dir / name), "none", True
     cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
+    cfg.log_level = "WARNING"
     # MMEngine keeps loggers and visualizers by name for the whole process.
     cfg.experiment_name = cfg.visualizer.name = name
     return CalibrationRunner.from_cfg(cfg)
 
 
 def metric(runner: CalibrationRunner, method: str) -> float:
-    """Box mAP in percent, without pycocotools' prints."""
+    """Box mAP or top-1 in percent, without pycocotools' prints."""
     logging.getLogger("mmengine").setLevel(logging.WARNING)
     with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
         metrics = runner.evaluate(method)
     found = {key.rpartition("/")[2]: value for key, value in metrics.items()}
-    return round(100.0 * found[METRIC], 2)
+    # A classifier's accuracy is in percent already.
+    return round(found["top1"] if "top1" in found else 100.0 * found[METRIC], 2)
 
 
-def cell_name(args: argparse.Namespace, row: str, bits: str = "", images: int = 0) -> str:
+def reset_peak() -> None:
+    """Let the kernel count the process's peak memory anew (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mb() -> int:
+    """Peak memory of this process since :func:`reset_peak`, in MB; 0 where it is unknown."""
+    with contextlib.suppress(OSError):
+        text = Path("/proc/self/status").read_text()
+        return round(int(re.findall(r"VmHWM:\s+(\d+)", text)[0]) * 1024 / 1e6)
+    return 0
+
+
+def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str:
     model = Path(args.config).stem
     if row == "float":
-        return f"{model}/float"
-    name = f"{model}/{args.scope}/{bits}/{images} images/{row}"
-    if "joint" in row or "qa" in row:
-        name += f"/{args.objective}"
+        return f"{model}/float/{args.objective}/{images}+{args.others} images"
+    name = f"{model}/{args.scope}/{bits}/{images}+{args.others} images/{row}/{args.objective}"
     if "joint" in row:
         name += f"/{args.optimizer}/{args.group}/{args.max_iters}"
-        name += f"/{args.max_evals}" if args.max_evals else ""
+        name += f"/{args.max_evals} evals" if args.max_evals else ""
+        name += f"/{args.held_out} held out" if args.held_out else ""
     return name
 
 
-def save(path: Path, cells: dict[str, Any], name: str, figures: dict[str, float]) -> None:
-    cells[name] = figures
-    with atomic_write(path) as file:
-        file.write((json.dumps(cells, indent=1, sort_keys=True) + "\n").encode())
-
-
-def print_table(cells: dict[str, Any], args: argparse.Namespace) -> None:
-    """Markdown: one row a method, one column a bit-width and number of images."""
+def print_table(cells: Cells, args: argparse.Namespace) -> None:
+    """Markdown: all figures of one column, or one column a bit-width and number of images."""
     columns = [(bits, images) for bits in args.bits for images in args.images]
-    float_figures = cells.get(cell_name(args, "float"))
-    print(f"\n{Path(args.config).stem}, scope {args.scope}, mAP (calibration loss)")
-    print("| method | " + " | ".join(f"W{b.replace('/', 'A')}, {n}" for b, n in columns) + " |")
-    print("|---|" + "---|" * len(columns))
-    if float_figures:
-        print("| float | " + " | ".join(f"{float_figures['metric']:.1f}" for _ in columns) + " |")
-    show = partial(cell_text, cells, args)
-    for row in args.rows:
-        print(f"| {row} | " + " | ".join(show(row, *column) for column in columns) + " |")
+    rows = ("float", *args.rows)
+    title = f"{Path(args.config).stem}, scope {args.scope}, {args.objective}"
+    if any("joint" in row for row in rows):
+        title += f", {args.optimizer} over each {args.group}"
+    if len(columns) == 1:
+        print(f"\n{title}, {_column(*columns[0])}\n")
+        names = ("loss", "on other images", "seconds", "evaluations", "peak MB")
+        print(f"| method | {_metric_name(args)} | " + " | ".join(names) + " |")
+        print("|---|---|---|---|---|---|---|")
+    else:
+        print(f"\n{title}: {_metric_name(args)} (loss / on other images)\n")
+        print("| method | " + " | ".join(_column(*column) for column in columns) + " |")
+        print("|---|" + "---|" * len(columns))
+    for row in rows:
+        found = [cells.values.get(cell_name(args, row, *column)) for column in columns]
+        texts = _all_figures(found[0]) if len(columns) == 1 else [_short(f) for f in found]
+        print(f"| {row} | " + " | ".join(texts) + " |")
 
 
-def cell_text(cells: dict[str, Any], args: argparse.Namespace, row: str, *column: Any) -> str:
-    figures = cells.get(cell_name(args, row, *column))
-    return f"{figures['metric']:.1f} ({figures['loss']:.4f})" if figures else ""
+def _metric_name(args: argparse.Namespace) -> str:
+    return "top-1" if Path(args.config).parent.name == "classification" else "mAP"
+
+
+def _column(bits: str, images: int) -> str:
+    weight, act = bits.split("/")
+    return f"W{weight}A{act}, {images} images"
+
+
+def _short(figures: dict[str, Any] | None) -> str:
+    return "{metric:.1f} ({loss:.3f} / {others:.3f})".format(**figures) if figures else ""
+
+
+def _all_figures(figures: dict[str, Any] | None) -> list[str]:
+    if not figures:
+        return [""] * 6
+    cost = [f"{figures.get(key, 0):.0f}" for key in ("seconds", "evaluations", "peak_mb")]
+    return [f"{figures['metric']:.1f}", f"{figures['loss']:.4f}", f"{figures['others']:.4f}"] + [
+        text if text != "0" else "-" for text in cost
+    ]
 
 
 if __name__ == "__main__":

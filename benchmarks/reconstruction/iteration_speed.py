@@ -1,9 +1,8 @@
 """Seconds per iteration of a reconstructed ResNet block against a plain PyTorch loop.
 
 The plain loop runs the float block forward and backward on batches of the same size and steps an
-Adam over its weights. Both alternate in one process, so both see the same load of the machine; the
-ratio is that of the medians. Also: what one image's capture of the block costs against one forward
-of the block.
+Adam over its weights. Both alternate in one process, so both see the same load of the machine.
+Times are CPU seconds of all threads, the ratio is that of the medians.
 
   python benchmarks/reconstruction/iteration_speed.py
   python benchmarks/reconstruction/iteration_speed.py --channels 256 --size 56 --batch 8
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from mmptq.algorithms import BitShrinking, QDrop, Reconstruction
 from mmptq.engine.capture import FLOAT_IN, FLOAT_OUT, QUANT_IN, CacheSettings, UnitData
+from mmptq.engine.memory import keep_freed_memory
 from mmptq.engine.reconstruction import UnitLoop
 from mmptq.engine.unit_problem import UnitProblem
 from mmptq.engine.units import Unit
@@ -44,6 +44,7 @@ def main() -> None:
     args = parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    keep_freed_memory()  # as a reconstruction does
     shape = (1, args.channels, args.size, args.size)
     images = [torch.randn(shape).relu() for _ in range(args.batch)]
     plain = plain_iteration(args.channels, images)
@@ -62,7 +63,7 @@ def main() -> None:
         f"BasicBlock, {args.channels} channels, {args.batch} x {args.size} x {args.size}, "
         f"{args.threads} threads, medians of {args.repeats}\n"
     )
-    print("| loop | s per iteration | ratio |")
+    print("| loop | CPU s per iteration | ratio |")
     print("|---|---|---|")
     for name, value in seconds.items():
         print(f"| {name} | {value:.4f} | {value / seconds['plain loop']:.2f} |")
@@ -75,9 +76,9 @@ def measure(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float
         run()
     for _ in range(repeats):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
 

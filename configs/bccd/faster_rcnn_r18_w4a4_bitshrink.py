@@ -3,19 +3,8 @@
 _base_ = [
     "./_base_/faster_rcnn_r18_bccd.py",
     "../_base_/quant/w4a4.py",
-    "../_base_/calib/bitshrink.py",
+    "../_base_/calib/bitshrink_fast.py",
 ]
 
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
 load_from = "checkpoints/bccd/faster_rcnn_r18_bccd.pth"
-calib_cfg = dict(
-    num_images=64,
-    steps=[
-        dict(
-            type="RangeCalibration",
-            weight=dict(type="LpNormObserver", p=2.0),
-            act=dict(type="LpNormObserver", p=2.0),
-        ),
-        dict(type="BitShrinking", preset="fast"),
-    ],
-)

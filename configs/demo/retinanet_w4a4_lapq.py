@@ -4,4 +4,3 @@ _base_ = ["./_base_/retinanet_digits.py", "../_base_/quant/w4a4.py", "../_base_/
 
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
 load_from = "checkpoints/demo/retinanet_digits.pth"
-_base_.calib_cfg.num_images = 16  # a search of about two minutes

@@ -8,4 +8,4 @@ last layers in float.
 _base_ = ["./_base_/r50.py", "../_base_/quant/w4a4.py", "../_base_/calib/lapq.py"]
 
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
-_base_.calib_cfg.steps[1].update(group="unit", cache_gb=8.0)
+_base_.calib_cfg.steps[1].update(cache_gb=8.0)

@@ -1,15 +1,19 @@
 """What an algorithm may ask of a detector family."""
 
+import fnmatch
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
 from mmdet.structures import DetDataSample
+from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
-from mmptq.errors import ConfigError
+from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.models import Plan, QConfig, Trace, build_plan, quantizable_layers, trace
+from mmptq.modules import expanded_attention
 from mmptq.registry import ADAPTERS
 
 Samples = list[DetDataSample]
@@ -25,12 +29,18 @@ class Adapter(ABC):
         model: The float (or prepared) detector, not its wrapper.
     """
 
-    # Side of the traced image. Large enough for five FPN levels, small enough to be quick.
-    trace_size = 128
+    # Whether several images of one size may stand in a batch, each on its own.
+    batched = False
 
     def __init__(self, model: nn.Module) -> None:
         # Any: what a detector's parts are called is known to the subclass, not to the type checker.
         self.model: Any = model
+        self._unit_patterns: tuple[str, ...] = ()
+
+    @property
+    def trace_size(self) -> int:
+        """Side of the traced image: large enough for five FPN levels, small enough to be quick."""
+        return 128
 
     @classmethod
     @abstractmethod
@@ -77,12 +87,48 @@ class Adapter(ABC):
             f"{type(self).__name__} defines no task loss; use the objective 'OutputDistance'"
         )
 
+    def check_dataset(self, dataset: BaseDataset, name: str) -> None:  # noqa: B027
+        """Make sure that the model can learn from, or be measured on, ``dataset``.
+
+        Args:
+            dataset: Built.
+            name: For the message.
+
+        Raises:
+            CalibrationDataError: It is made for a model of another kind or size.
+        """
+
+    def check_labels(self, samples: Samples, path: str) -> None:
+        """Make sure that an image has labels from which :meth:`loss` can be computed.
+
+        Args:
+            samples: Its data sample.
+            path: Of the image.
+
+        Raises:
+            CalibrationDataError: It does not.
+        """
+        for sample in samples:
+            _check_boxes(sample, path)
+
+    def set_units(self, patterns: Sequence[str]) -> None:
+        """Make units of the modules that ``patterns`` match, before any rule of the family.
+
+        Raises:
+            ConfigError: A pattern matches no module.
+        """
+        names = [name for name, _ in self.model.named_modules()]
+        for pattern in patterns:
+            if not fnmatch.filter(names, pattern):
+                raise ConfigError(f"calib_cfg.units: {pattern!r} matches no module of the model")
+        self._unit_patterns = tuple(patterns)
+
     def unit_of(self, layer: str, granularity: str) -> str:
         """The module that is reconstructed as a whole and holds ``layer``.
 
-        The default finds residual blocks, and convolutions with their norm and activation, by
-        structure; a family with other blocks overrides it. A unit must read and return one tensor;
-        where it does not, its layers are reconstructed one by one.
+        What the patterns of :meth:`set_units` match, then a block of the family, then a convolution
+        with its norm and activation, then the layer. A unit must read and return one tensor; where
+        it does not, its layers are reconstructed one by one.
 
         Args:
             layer: Name of a quantizable layer.
@@ -91,21 +137,37 @@ class Adapter(ABC):
         Returns:
             A module name: ``layer`` itself or one that it starts with.
         """
-        parents = [layer.rsplit(".", n)[0] for n in range(1, layer.count(".") + 1)]
-        if granularity == "block" and layer.startswith("backbone."):
-            for name in reversed(parents):  # outermost first
+        parents = list(parents_of(layer))
+        if granularity == "block":
+            for pattern in self._unit_patterns:
+                named = [name for name in parents if fnmatch.fnmatchcase(name, pattern)]
+                if named:
+                    return named[0]
+            block = self.block_of(layer)
+            if block is not None:
+                return block
+        if parents and isinstance(self.model.get_submodule(parents[-1]), ConvModule):
+            return parents[-1]
+        return layer
+
+    def block_of(self, layer: str) -> str | None:
+        """The block of the network to which ``layer`` belongs, if any.
+
+        The default finds the residual blocks of a backbone: the outermost modules that stand in a
+        row (``nn.Sequential``).
+        """
+        if layer.startswith("backbone."):
+            for name in parents_of(layer):
                 within = self.model.get_submodule(name.rpartition(".")[0])
                 if isinstance(within, nn.Sequential):
                     return name
-        if parents and isinstance(self.model.get_submodule(parents[0]), ConvModule):
-            return parents[0]
-        return layer
+        return None
 
     def trace(self) -> Trace:
         """Run the model once on a small random image and record how its layers hang together."""
-        return trace(
-            self.model, quantizable_layers(self.model), self.raw_outputs, self.trace_image()
-        )
+        with expanded_attention(self.model):
+            layers = quantizable_layers(self.model)
+            return trace(self.model, layers, self.raw_outputs, self.trace_image())
 
     def trace_image(self) -> Tensor:
         """``(1, 3, S, S)`` standard normal, always the same."""
@@ -115,7 +177,28 @@ class Adapter(ABC):
 
     def plan(self, qconfig: QConfig) -> Plan:
         """Resolve ``qconfig`` for this model."""
-        return build_plan(self.model, self.trace(), qconfig)
+        with expanded_attention(self.model):
+            return build_plan(self.model, self.trace(), qconfig)
+
+
+def parents_of(name: str) -> Iterator[str]:
+    """Names of the modules around the module ``name``, the outermost first."""
+    return (name.rsplit(".", n)[0] for n in range(name.count("."), 0, -1))
+
+
+def _check_boxes(sample: DetDataSample, path: str) -> None:
+    if "gt_instances" not in sample or "bboxes" not in sample.gt_instances:
+        raise CalibrationDataError(
+            f"calibration image {path} has no labels, which the objective TaskLoss needs; add "
+            "LoadAnnotations to the calibration pipeline, or use the objective 'OutputDistance'"
+        )
+    boxes, (height, width) = sample.gt_instances.bboxes, sample.img_shape[:2]
+    outside = (boxes[:, 2] > width * 1.05 + 2) | (boxes[:, 3] > height * 1.05 + 2)
+    if bool(outside.any()):
+        raise CalibrationDataError(
+            f"calibration image {path}: boxes reach beyond the {width}x{height} input; "
+            "LoadAnnotations must stand before Resize in calib_dataloader.dataset.pipeline"
+        )
 
 
 def blank_sample(image: Tensor) -> DetDataSample:

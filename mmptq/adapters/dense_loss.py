@@ -44,12 +44,12 @@ def dense_loss(
 
 
 @contextmanager
-def frozen_random() -> Iterator[None]:
+def frozen_random(seed: int = 0) -> Iterator[None]:
     """Random numbers are the same every time here, and as if nothing happened afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(0)
-    np.random.seed(0)
-    torch.default_generator.manual_seed(0)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
     try:
         yield
     finally:

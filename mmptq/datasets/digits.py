@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,9 +94,33 @@ def make_digits(
         FileExistsError: ``root`` holds something that is not this set, or a set made with other
             settings (and ``force`` is off).
     """
-    root = Path(root)
     counts = dict(num_images or NUM_IMAGES)
     stamp = {"version": VERSION, "seed": seed, "num_images": counts}
+
+    def write(folder: Path) -> None:
+        for split, count in counts.items():
+            _write_split(folder, split, count, seed)
+
+    return make_once(Path(root), stamp, write, force)
+
+
+def make_once(
+    root: Path, stamp: dict[str, Any], write: Callable[[Path], None], force: bool = False
+) -> Path:
+    """Make a set under ``root`` by ``write``, unless it is there already; whole or not at all.
+
+    Args:
+        root: Folder to make; its parents are made too.
+        stamp: What was asked for, kept in the folder: a set with another stamp is another set.
+        write: Fills an empty folder.
+        force: Replace a set that is already there.
+
+    Returns:
+        ``root``.
+
+    Raises:
+        FileExistsError: ``root`` holds something else (and, for a set, ``force`` is off).
+    """
     if not force and _is_made(root, stamp):
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
@@ -104,8 +129,7 @@ def make_digits(
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         temporary.chmod(0o755)  # mkdtemp's 0700 would lock other users out of the finished set
-        for split, count in counts.items():
-            _write_split(temporary, split, count, seed)
+        write(temporary)
         (temporary / _STAMP).write_text(json.dumps(stamp, indent=2) + "\n")
         if force and _read_stamp(root) is not None:
             shutil.rmtree(target)
@@ -237,5 +261,6 @@ __all__ = [
     "DigitsDetection",
     "load_sources",
     "make_digits",
+    "make_once",
     "render_digits",
 ]

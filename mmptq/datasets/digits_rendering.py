@@ -124,7 +124,7 @@ def _random_color(rng: np.random.RandomState, gray: bool) -> Array:
     return rng.uniform(0, 255, size=3)
 
 
-def _contrasting_color(rng: np.random.RandomState, gray: bool, against: float) -> Array:
+def contrasting_color(rng: np.random.RandomState, gray: bool, against: float) -> Array:
     """A colour at least ``MIN_CONTRAST`` lighter or darker than the luminance ``against``."""
     for _ in range(20):
         color = _random_color(rng, gray)
@@ -155,7 +155,7 @@ def _enlarge(coarse: Array, size: int) -> Array:
     return rows[:, index] * (1 - fraction) + rows[:, index + 1] * fraction
 
 
-def _blend(canvas: Array, mask: Array, color: Array, x: int, y: int) -> None:
+def blend(canvas: Array, mask: Array, color: Array, x: int, y: int) -> None:
     """Paint ``color`` with coverage ``mask`` at (x, y), in place; what falls outside is cut off."""
     height, width = canvas.shape[:2]
     top, left = max(y, 0), max(x, 0)
@@ -178,7 +178,7 @@ def draw_stroke(canvas: Array, rng: np.random.RandomState, gray: bool) -> None:
     along = np.clip(dy * direction[0] + dx * direction[1], 0, length)
     distance = np.sqrt((dy - along * direction[0]) ** 2 + (dx - along * direction[1]) ** 2)
     mask = np.clip(half_width + 0.5 - distance, 0, 1) * rng.uniform(0.3, 0.9)
-    _blend(canvas, mask, _random_color(rng, gray), 0, 0)
+    blend(canvas, mask, _random_color(rng, gray), 0, 0)
 
 
 def draw_fragment(canvas: Array, rng: np.random.RandomState, gray: bool, glyphs: Array) -> None:
@@ -190,7 +190,7 @@ def draw_fragment(canvas: Array, rng: np.random.RandomState, gray: bool, glyphs:
     mask = warp_glyph(upsample_glyph(part), height, rng.uniform(-180, 180))
     x, y = rng.randint(0, len(canvas), size=2)
     against = float(luminance(canvas[y, x]))
-    _blend(canvas, mask, _contrasting_color(rng, gray, against), int(x), int(y))
+    blend(canvas, mask, contrasting_color(rng, gray, against), int(x), int(y))
 
 
 class _Placer:
@@ -252,7 +252,7 @@ def _draw_digits(
         region = canvas[y : y + height, x : x + width]
         against = float(luminance(region).mean())
         opacity = rng.uniform(0.8, 1.0)
-        _blend(canvas, mask * opacity, _contrasting_color(rng, gray, against), x, y)
+        blend(canvas, mask * opacity, contrasting_color(rng, gray, against), x, y)
         drawn.append(int(labels[source]))
     return placer.boxes, drawn
 

@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.dist import get_rank, get_world_size
 
+from mmptq.adapters.dense_loss import frozen_random
 from mmptq.engine.tensor_cache import TensorCache
 from mmptq.errors import CalibrationDataError
 
@@ -18,7 +19,8 @@ class CalibrationSet:
     """Calibration images of this process, decoded and kept within a memory budget.
 
     Under a launcher, process ``r`` of ``n`` holds the images at positions ``r, r + n, ...`` of the
-    common selection.
+    common selection. They are handed out in batches, each of which is known by the position of its
+    first image.
 
     Args:
         dataset: The train split under the test pipeline.
@@ -26,36 +28,64 @@ class CalibrationSet:
         seed: Decides which (and in what order), independent of the number of processes.
         cache_gb: Memory budget for decoded images, the rest spills to ``folder``.
         folder: For spilled images.
+        batch_size: Images in a batch; the last one may be smaller.
 
     Raises:
         CalibrationDataError: The set is empty or too small, an image is missing or unreadable, or
-            does not have the size that its annotation says.
+            does not have the size that its annotation says; or images of different sizes would
+            stand in one batch.
     """
 
     def __init__(
-        self, dataset: BaseDataset, num_images: int, seed: int, cache_gb: float, folder: str | Path
+        self,
+        dataset: BaseDataset,
+        num_images: int,
+        seed: int,
+        cache_gb: float,
+        folder: str | Path,
+        batch_size: int = 1,
     ) -> None:
         self.indices = choose_images(len(dataset), num_images, seed)
         self.paths = [image_path(dataset, i) for i in self.indices]
         check_files(self.paths)
-        self.positions = list(range(get_rank(), num_images, get_world_size()))
+        own = list(range(get_rank(), num_images, get_world_size()))
+        self.num_images, self.batch_size = len(own), batch_size
+        self.positions = own[::batch_size]
         self._images = TensorCache(cache_gb, folder)
         self._samples: list[Any] = []
-        for position in self.positions:
-            data = load_sample(dataset, self.indices[position])
+        for position in own:
+            index = self.indices[position]
+            # A pipeline that distorts at random does it in the same way every time.
+            with frozen_random(seed + index):
+                data = load_sample(dataset, index)
             self._images.append(data["inputs"])
             self._samples.append(data["data_samples"])
+            if batch_size > 1 and data["inputs"].shape != self._images[0].shape:
+                raise CalibrationDataError(
+                    f"{self.paths[position]} is {tuple(data['inputs'].shape)} behind the pipeline, "
+                    f"the first calibration image {tuple(self._images[0].shape)}; resize or crop "
+                    "to one size, or set calib_cfg.batch_size = 1"
+                )
 
     def __len__(self) -> int:
+        """Number of batches."""
         return len(self.positions)
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """``(position in the common selection, collated batch of one image)``."""
+        """``(position in the common selection, collated batch)``."""
         for i, position in enumerate(self.positions):
-            # A copy, since a data preprocessor writes into it; `clone` would share the labels.
-            sample = copy.deepcopy(self._samples[i])
-            data = {"inputs": self._images[i], "data_samples": sample}
-            yield position, pseudo_collate([data])
+            start = i * self.batch_size
+            batch = range(start, min(start + self.batch_size, self.num_images))
+            # Copies, since a data preprocessor writes into them; `clone` would share the labels.
+            yield (
+                position,
+                pseudo_collate(
+                    [
+                        {"inputs": self._images[k], "data_samples": copy.deepcopy(self._samples[k])}
+                        for k in batch
+                    ]
+                ),
+            )
 
 
 def choose_images(size: int, num_images: int, seed: int) -> list[int]:
@@ -83,17 +113,24 @@ def image_path(dataset: BaseDataset, index: int) -> str:
 
 
 def check_files(paths: Sequence[str]) -> None:
-    """Make sure that all local files exist.
+    """Make sure that all local files exist and hold something.
 
     Raises:
         CalibrationDataError: Some do not (their number and the first).
     """
     # A remote path ("s3://...") is left to its file backend.
-    missing = [path for path in paths if "://" not in path and not osp.isfile(path)]
+    local = [path for path in paths if "://" not in path]
+    missing = [path for path in local if not osp.isfile(path)]
     if missing:
         raise CalibrationDataError(
             f"{len(missing)} of {len(paths)} images do not exist, first {missing[0]}; check "
             "data_root (--data-root) and data_prefix"
+        )
+    empty = [path for path in local if osp.getsize(path) == 0]
+    if empty:
+        raise CalibrationDataError(
+            f"{len(empty)} of {len(paths)} images are empty files, first {empty[0]}; replace or "
+            "remove them"
         )
 
 

@@ -18,7 +18,7 @@ from mmptq.models.trace import flatten_tensors
 from mmptq.modules import QuantLayer
 
 Forward = Callable[..., Any]
-Node = int  # position of an autograd node in CallGraph._parents
+Node = int  # position of an autograd node in CallGraph.parents
 
 
 @dataclass
@@ -50,6 +50,14 @@ class Call:
 class CallGraph:
     """Module calls of one forward pass, their nesting and their dependencies.
 
+    Attributes:
+        calls: In the order in which they begin; a call's id is its position.
+        by_module: Ids of each module's calls.
+        layer_calls: Bit of each call of a quantized layer, by its name and how often it ran before.
+        outputs: Autograd nodes of the model's outputs.
+        parents: For each node, the nodes that it reads; they have smaller numbers.
+        calls_at: For each node, ids of the calls that return it, the outermost first.
+
     Args:
         model: In eval mode. Gradients are enabled during the pass, parameters left as they are.
         forward: Runs the model on an image and returns nested tensors.
@@ -62,7 +70,6 @@ class CallGraph:
             outputs = forward(image.detach().clone().requires_grad_())
         self.calls = recorder.calls
         self.by_module: dict[str, list[int]] = defaultdict(list)
-        # (layer, how often it ran before) -> bit
         self.layer_calls: dict[tuple[str, int], int] = {}
         for i, call in enumerate(self.calls):
             if call.module in recorder.layers:
@@ -89,14 +96,14 @@ class CallGraph:
         found: set[int] = set()
 
         def follow(node: Node) -> Iterable[Node]:
-            for i in self._calls_at[node]:
+            for i in self.calls_at[node]:
                 call = self.calls[i]
                 if call.storable and not call.upstream & changed:
                     found.add(i)
                     return ()
-            return self._parents[node]
+            return self.parents[node]
 
-        self._walk(follow)
+        self.walk(follow)
         return found
 
     def resolve(self, kept: set[int], wanted: set[int]) -> tuple[set[int], set[int]]:
@@ -115,15 +122,15 @@ class CallGraph:
         runs: set[int] = set()
 
         def follow(node: Node) -> Iterable[Node]:
-            hit = next((i for i in self._calls_at[node] if i in kept), None)
+            hit = next((i for i in self.calls_at[node] if i in kept), None)
             if hit is not None:
                 hits.add(hit)
                 return ()
-            runs.update(self._calls_at[node])
-            beside = [n for i in self._calls_at[node] if i in wanted for n in self.calls[i].nodes]
-            return [*self._parents[node], *beside]
+            runs.update(self.calls_at[node])
+            beside = [n for i in self.calls_at[node] if i in wanted for n in self.calls[i].nodes]
+            return [*self.parents[node], *beside]
 
-        self._walk(follow)
+        self.walk(follow)
         for i in [*hits, *runs]:
             parent = self.calls[i].parent
             while parent is not None and parent not in hits:
@@ -131,9 +138,12 @@ class CallGraph:
                 parent = self.calls[parent].parent
         return hits, runs - hits
 
-    def _walk(self, follow: Callable[[Node], Iterable[Node]]) -> None:
-        """From the model's output, visit every node once and go on to what ``follow`` says."""
-        todo, seen = list(self._outputs), set(self._outputs)
+    def walk(
+        self, follow: Callable[[Node], Iterable[Node]], start: Iterable[Node] | None = None
+    ) -> None:
+        """Visit nodes once each: ``start`` (the model's outputs), then what ``follow`` gives."""
+        todo = list(self.outputs if start is None else start)
+        seen = set(todo)
         while todo:
             for node in follow(todo.pop()):
                 if node not in seen:
@@ -144,11 +154,11 @@ class CallGraph:
         """Number the autograd nodes and find the layers behind each."""
         roots = [t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None]
         numbers, order = _topological_order(roots)
-        self._parents = [
+        self.parents = [
             [numbers[p] for p, _ in node.next_functions if p is not None] for node in order
         ]
-        self._outputs = sorted({numbers[node] for node in roots})
-        self._calls_at: list[list[int]] = [[] for _ in order]
+        self.outputs = sorted({numbers[node] for node in roots})
+        self.calls_at: list[list[int]] = [[] for _ in order]
         layer_bits = [0] * len(order)
         for i, (call, tensors) in enumerate(zip(self.calls, recorder.outputs, strict=True)):
             nodes = [numbers.get(grad_fn) for grad_fn, _, _ in tensors]
@@ -156,10 +166,10 @@ class CallGraph:
             call.nodes = tuple(n for n in nodes if n is not None)
             call.mutated = tuple(t._version != version for _, t, version in tensors)
             for node in set(call.nodes):
-                self._calls_at[node].append(i)
+                self.calls_at[node].append(i)
                 layer_bits[node] |= recorder.bits.get(i, 0)
         upstream: list[int] = []
-        for node, parents in enumerate(self._parents):  # parents come first
+        for node, parents in enumerate(self.parents):  # parents come first
             mask = layer_bits[node]
             for parent in parents:
                 mask |= upstream[parent]
@@ -167,7 +177,7 @@ class CallGraph:
         for call in self.calls:
             for node in call.nodes:
                 call.upstream |= upstream[node]
-        for ids in self._calls_at:
+        for ids in self.calls_at:
             ids.sort(key=lambda i: self.calls[i].depth)
 
 

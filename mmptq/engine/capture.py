@@ -22,6 +22,11 @@ from mmptq.engine.units import Unit
 
 FLOAT_IN, QUANT_IN, FLOAT_OUT, WEIGHT = "float_in", "quant_in", "float_out", "weight"
 
+# Arguments of a call beside its input: positional ones, and keywords with their values.
+Rest = tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]
+NOTHING: Rest = ((), ())
+OnCall = Callable[[int, int, Tensor, Tensor, Rest], None]
+
 # How the memory budget is split: each front, and the unit's own data.
 _FRONT_SHARE, _DATA_SHARE = 0.2, 0.6
 
@@ -66,6 +71,7 @@ class UnitData:
         self._home = device if cache.device is None else torch.device(cache.device)
         self._device = device
         self._shapes: dict[tuple[str, int, int], torch.Size] = {}
+        self._rest: dict[tuple[int, int], Rest] = {}
         self.store = TensorStore(cache.max_gb * _DATA_SHARE, folder)
 
     def put(self, kind: str, image: int, call: int, tensor: Tensor) -> None:
@@ -82,6 +88,15 @@ class UnitData:
         """Shape of a captured tensor, known without loading it."""
         return self._shapes[kind, image, call]
 
+    def put_rest(self, image: int, call: int, rest: Rest) -> None:
+        """Note the arguments of a call beside its input, if it has any."""
+        if rest != NOTHING:
+            self._rest[image, call] = rest
+
+    def rest(self, image: int, call: int) -> Rest:
+        """What :meth:`put_rest` noted."""
+        return self._rest.get((image, call), NOTHING)
+
     def has(self, kind: str) -> bool:
         """Whether anything of this kind was captured."""
         return (kind, 0, 0) in self.store
@@ -89,9 +104,10 @@ class UnitData:
 
 @dataclass
 class _Image:
-    """One calibration image between rounds."""
+    """One batch of calibration images between rounds."""
 
     position: int
+    index: int  # of its first image among those of this process
     inputs: Tensor  # placeholder of the shape once no layer ahead reads the image
     frozen: Any
 
@@ -145,12 +161,15 @@ class UnitCapture:
         The first call may be for any unit; later calls in order.
         """
         unit = self._units[index]
-        data = UnitData(len(self._data), len(unit.calls), self._cache, self._folder, self._device)
+        data = UnitData(
+            self._data.num_images, len(unit.calls), self._cache, self._folder, self._device
+        )
         ahead = [name for later in self._units[index + 1 :] for name in later.layers]
         self._float.move(unit.calls, ahead, run_targets=True)
 
-        def on_call(image: int, call: int, x: Tensor, y: Tensor) -> None:
+        def on_call(image: int, call: int, x: Tensor, y: Tensor, rest: Rest) -> None:
             data.put(FLOAT_IN, image, call, x)
+            data.put_rest(image, call, rest)
             data.put(FLOAT_OUT, image, call, y.relu() if unit.relu else y)
 
         with float_form(self._model):
@@ -163,19 +182,17 @@ class UnitCapture:
         unit = self._units[index]
         ahead = [name for later in self._units[index:] for name in later.layers]
         self._quant.move(unit.calls, ahead, run_targets=False)
-        self._round(self._quant, unit, lambda image, call, x, _: data.put(QUANT_IN, image, call, x))
+        self._round(self._quant, unit, lambda i, call, x, *_: data.put(QUANT_IN, i, call, x))
 
-    def _round(
-        self, front: Front, unit: Unit, on_call: Callable[[int, int, Tensor, Tensor], None]
-    ) -> None:
-        """One pass of every image, with ``on_call(image, call, input, output)`` of the unit."""
+    def _round(self, front: Front, unit: Unit, on_call: OnCall) -> None:
+        """One pass of every image, with ``on_call(image, call, input, output, rest)``."""
         module = self._adapter.model.get_submodule(unit.name)
         needs_image = front.reads_image(self._first) or not self._shapes
-        for index, image in enumerate(self._images(needs_image)):
-            seen = _Calls(index, on_call)
+        for image in self._images(needs_image):
+            seen = _Calls(image.index, len(image.inputs), on_call)
             handles = [
                 module.register_forward_pre_hook(seen.before),
-                module.register_forward_hook(seen.after),
+                module.register_forward_hook(seen.after, with_kwargs=True),
             ]
             self._start_pass()
             try:
@@ -193,10 +210,13 @@ class UnitCapture:
     def _images(self, needed: bool) -> Iterable[_Image]:
         """All images, decoded where ``needed``."""
         if not needed:
+            index = 0
             for position, shape in self._shapes.items():
                 inputs = torch.zeros(shape, device=self._device)
-                yield _Image(position, inputs, self.frozen[position])
+                yield _Image(position, index, inputs, self.frozen[position])
+                index += len(inputs)
             return
+        index = 0
         for position, batch in self._data:
             batch = self._model.data_preprocessor(batch, False)
             inputs, samples = batch["inputs"], batch["data_samples"]
@@ -204,14 +224,15 @@ class UnitCapture:
                 self._start_pass()
                 self.frozen[position] = self._adapter.freeze(inputs, samples, self._with_labels)
                 self._shapes[position] = inputs.shape
-            yield _Image(position, inputs, self.frozen[position])
+            yield _Image(position, index, inputs, self.frozen[position])
+            index += len(inputs)
 
 
 class _Calls:
-    """Hooks that number a unit's calls in one pass."""
+    """Hooks that number a unit's calls in one pass of ``count`` images from ``image`` on."""
 
-    def __init__(self, image: int, on_call: Callable[[int, int, Tensor, Tensor], None]) -> None:
-        self._image, self._on_call = image, on_call
+    def __init__(self, image: int, count: int, on_call: OnCall) -> None:
+        self._image, self._count, self._on_call = image, count, on_call
         self._call = 0
         self._input: Tensor | None = None
 
@@ -219,7 +240,14 @@ class _Calls:
         # A copy: somebody may write to the tensor later.
         self._input = args[0].clone()
 
-    def after(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def after(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
+    ) -> None:
         assert self._input is not None
-        self._on_call(self._image, self._call, self._input, output)
+        # Not chunk, which may give fewer parts: a layer inside of attention that takes the tokens
+        # first has as many rows as tokens. Any split of rows will do for it.
+        parts = (t.tensor_split(self._count) for t in (self._input, output))
+        rest = (args[1:], tuple(sorted(kwargs.items())))
+        for offset, (x, y) in enumerate(zip(*parts, strict=True)):
+            self._on_call(self._image + offset, self._call, x, y, rest)
         self._call += 1

@@ -1,7 +1,7 @@
 """What a calibration step gets to work with."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -23,6 +23,18 @@ class Track(Protocol):
         ...
 
 
+class Record(Protocol):
+    """Takes numbers of a running step: ``record('QDrop/backbone.layer1.0', {'R': 0.1}, 300)``."""
+
+    def __call__(self, tag: str, values: Mapping[str, float], step: int) -> None:
+        """Hand ``values`` on; ``step`` is the iteration that they belong to."""
+        ...
+
+
+def _ignore(tag: str, values: Mapping[str, float], step: int) -> None:
+    """Nobody listens."""
+
+
 @dataclass
 class CalibrationContext:
     """State that the steps of one run share.
@@ -33,6 +45,7 @@ class CalibrationContext:
         data: The calibration images of this process.
         store: Where finished stages are kept.
         track: Progress reporter.
+        record: Where a step's curves go while it runs.
         statistics_seconds: How long collecting the activation statistics took.
     """
 
@@ -41,6 +54,7 @@ class CalibrationContext:
     data: CalibrationSet
     store: StageStore
     track: Track
+    record: Record = _ignore
     statistics_seconds: float = 0.0
     _statistics: dict[str, TensorStatistics] | None = field(default=None, repr=False)
 

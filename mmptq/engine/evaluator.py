@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,6 +37,8 @@ class LossEvaluator:
         cache_gb: Memory budget in GiB for inputs, kept outputs and what the objective keeps.
         check: Whenever other outputs are reused than ever before, compare one image with a full
             pass.
+        positions: Which of the images to take, by their positions in the common selection; all by
+            default.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class LossEvaluator:
         incremental: bool = True,
         cache_gb: float = 2.0,
         check: bool = True,
+        positions: Container[int] | None = None,
     ) -> None:
         self._model, self._adapter = context.model, context.adapter
         self.objective: Objective = build(OBJECTIVES, objective, "objective")
@@ -58,7 +61,7 @@ class LossEvaluator:
         self._images: list[CalibrationImage] = []
         rest = cache_gb * (1.0 - _INPUT_SHARE - _OUTPUT_SHARE)
         self.objective.prepare(self._adapter, rest, folder)
-        self._see_float(context)
+        self._see_float(context, positions)
         self.forward: IncrementalForward | None = None
         self._check = check
         self._checked: set[frozenset[int]] = {frozenset()}
@@ -78,17 +81,20 @@ class LossEvaluator:
         """
         start = time.perf_counter()
         to_check = self.forward is not None and self._start_round(self.forward)
-        values = {}
+        # Of each batch its mean and its size.
+        values: dict[int, tuple[float, int]] = {}
         for index, image in enumerate(self._images):
             outputs = self._outputs(image)
             if index == 0 and to_check:
                 self._compare(image, outputs)
-            values[image.position] = self.objective.value(image, outputs)
+            values[image.position] = self.objective.value(image, outputs), len(image.samples)
         merged = {k: v for part in all_gather_object(values) for k, v in part.items()}
         self.evaluations += 1
         self.seconds += time.perf_counter() - start
         ordered = [merged[position] for position in sorted(merged)]
-        return math.fsum(ordered) / len(ordered) if all(map(math.isfinite, ordered)) else math.nan
+        if not all(math.isfinite(value) for value, _ in ordered):
+            return math.nan
+        return math.fsum(v * n for v, n in ordered) / sum(n for _, n in ordered)
 
     def _outputs(self, image: CalibrationImage) -> Any:
         if self.forward is None:
@@ -122,11 +128,13 @@ class LossEvaluator:
             )
 
     @torch.no_grad()
-    def _see_float(self, context: CalibrationContext) -> None:
+    def _see_float(self, context: CalibrationContext, positions: Container[int] | None) -> None:
         model, data = context.model, context.data
         model.eval()
         with float_form(model):
             for position, batch in context.track(data, "float outputs", len(data)):
+                if positions is not None and position not in positions:
+                    continue
                 batch = model.data_preprocessor(batch, False)
                 inputs, samples = batch["inputs"], batch["data_samples"]
                 self._model.start_pass()

@@ -95,7 +95,7 @@ def load_float_checkpoint(model: QuantModel, path: str) -> None:
     Raises:
         CheckpointError: Not readable, or of another model (names the first tensors that differ).
     """
-    state = _without_prefix(read_float_checkpoint(path), model)
+    state = _fit_names(read_float_checkpoint(path), model)
     unexpected = check_state(state, model.model.state_dict(), path)
     if unexpected:
         print_log(
@@ -116,13 +116,20 @@ def check_checkpoint(model: QuantModel, path: str) -> None:
     """
     state = read_state_dict(path)
     if not is_quantized(state):
-        check_state(_without_prefix(state, model), model.model.state_dict(), path)
+        check_state(_fit_names(state, model), model.model.state_dict(), path)
 
 
-def _without_prefix(state: dict[str, Tensor], model: QuantModel) -> dict[str, Tensor]:
+def _fit_names(state: dict[str, Tensor], model: QuantModel) -> dict[str, Tensor]:
+    """``state`` with the wrapped model's names: without the wrapper's, with an inner module's."""
     prefix = f"{model._name}."
     if all(key.startswith(prefix) for key in state):
-        return {key.removeprefix(prefix): value for key, value in state.items()}
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    # A model that only holds another one (ModuleClassifier) takes its plain state dict.
+    inner = {key.partition(".")[0] for key in model.model.state_dict()}
+    if len(inner) == 1:
+        prefix = f"{inner.pop()}."
+        if not any(key.startswith(prefix) for key in state):
+            state = {prefix + key: value for key, value in state.items()}
     return state
 
 

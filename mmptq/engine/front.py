@@ -1,6 +1,6 @@
 """A line that moves through a network, and the activations that are needed beyond it."""
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from mmptq.engine.call_graph import CallGraph
@@ -48,7 +48,9 @@ class Front(IncrementalForward):
 
     def role(self, call: int, image: Hashable) -> str:
         """As in the base class; targets may be left out."""
-        return "skip" if call in self._untouched else super().role(call, image)
+        # What has no form (the view that an operand is) is computed after all.
+        skip = call in self._untouched and (image, call) in self._forms
+        return "skip" if skip else super().role(call, image)
 
     def keep(self, call: int, image: Hashable, output: Any) -> None:
         """As in the base class, but nothing is computed twice."""
@@ -65,14 +67,14 @@ def _cut(graph: CallGraph, changing: int) -> set[int]:
     found: set[int] = set()
 
     def follow(node: int) -> Iterable[int]:
-        for i in graph._calls_at[node]:
+        for i in graph.calls_at[node]:
             call = graph.calls[i]
             if call.storable and len(set(call.nodes)) == 1 and not call.upstream & changing:
                 found.add(i)
                 return ()
-        return graph._parents[node]
+        return graph.parents[node]
 
-    _walk(graph._outputs, follow)
+    graph.walk(follow)
     return found
 
 
@@ -82,28 +84,17 @@ def _resolve(graph: CallGraph, kept: set[int], roots: Iterable[int]) -> tuple[se
     runs: set[int] = set()
 
     def follow(node: int) -> Iterable[int]:
-        hit = next((i for i in graph._calls_at[node] if i in kept), None)
+        hit = next((i for i in graph.calls_at[node] if i in kept), None)
         if hit is not None:
             hits.add(hit)
             return ()
-        runs.update(graph._calls_at[node])
-        return graph._parents[node]
+        runs.update(graph.calls_at[node])
+        return graph.parents[node]
 
-    _walk((node for call in roots for node in graph.calls[call].nodes), follow)
+    graph.walk(follow, (node for call in roots for node in graph.calls[call].nodes))
     for call in [*hits, *runs, *roots]:
         parent = graph.calls[call].parent
         while parent is not None and parent not in hits:
             runs.add(parent)
             parent = graph.calls[parent].parent
     return hits, runs - hits
-
-
-def _walk(start: Iterable[int], follow: Callable[[int], Iterable[int]]) -> None:
-    """Visit nodes once each, going on to what ``follow`` says."""
-    todo = list(start)
-    seen = set(todo)
-    while todo:
-        for node in follow(todo.pop()):
-            if node not in seen:
-                seen.add(node)
-                todo.append(node)

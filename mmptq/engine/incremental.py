@@ -127,8 +127,11 @@ class IncrementalForward:
 
     def placeholder(self, call: int, image: Hashable) -> Any:
         """Uninitialised tensors of the form of a call's output."""
-        form = self._forms[image, call]
-        return map_tensors(form, lambda t: torch.empty_like(t, device=self._device))
+        form, device = self._forms[image, call], self._device
+        # empty_like of a meta tensor would take a hundred times as long.
+        return map_tensors(
+            form, lambda t: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=device)
+        )
 
     def _make_room(self, tensors: list[Tensor]) -> None:
         """Drop outputs that this round does not use, oldest first, before anything spills."""

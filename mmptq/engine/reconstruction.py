@@ -25,6 +25,7 @@ class LoopSettings:
         batch_size: Images in a mini-batch, of each process.
         accumulate: Parts of a mini-batch that are computed one after another, to save memory.
         drop_prob: Probability with which an element of the unit's input is the float model's.
+        precision: ``'float32'``, or in mixed precision ``'bfloat16'`` or ``'float16'``.
         log_interval: Iterations between two log rows.
         checkpoint_interval: Iterations between two snapshots for ``--resume``.
     """
@@ -33,6 +34,7 @@ class LoopSettings:
     batch_size: int
     accumulate: int = 1
     drop_prob: float = 0.0
+    precision: str = "float32"
     log_interval: int = 100
     checkpoint_interval: int = 2000
 
@@ -72,6 +74,21 @@ class Group:
     lr: float
 
 
+class RowLog:
+    """The rows of a unit's log."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def restart(self, rows: Sequence[Row]) -> None:
+        """Begin with these rows, those of a snapshot."""
+        self.rows = list(rows)
+
+    def add(self, row: Row) -> None:
+        """One more row."""
+        self.rows.append(row)
+
+
 @dataclass
 class UnitLoop:
     """Adjusts one unit.
@@ -86,6 +103,7 @@ class UnitLoop:
         settings: Of the loop.
         seed: One for the whole run.
         probe: Images on which the log's losses are measured.
+        log: Gets the rows as they come.
     """
 
     problem: UnitProblem
@@ -94,8 +112,13 @@ class UnitLoop:
     settings: LoopSettings
     seed: int
     probe: Sequence[int]
-    rows: list[Row] = field(default_factory=list)
+    log: RowLog = field(default_factory=RowLog)
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        device = self.groups[0].params[0].device.type
+        # Without it small gradients would vanish in half precision.
+        self._scaler = torch.amp.GradScaler(device, enabled=self.settings.precision == "float16")
 
     def run(
         self,
@@ -106,6 +129,7 @@ class UnitLoop:
         params = [p for group in self.groups for p in group.params]
         optimizer = torch.optim.Adam([{"params": g.params, "lr": g.lr} for g in self.groups])
         start = 0 if snapshot is None else self._restore(snapshot, params, optimizer)
+        self.log.restart([] if snapshot is None else snapshot["rows"])
         begin = time.perf_counter() - self.seconds
         interval = self.settings.checkpoint_interval
         for iteration in range(start, self.settings.iters):
@@ -114,12 +138,13 @@ class UnitLoop:
                 on_snapshot(self._snapshot(iteration, params, optimizer))
             row = self.policy.before(iteration)
             if row is not None:
-                self.rows.append({"iteration": iteration, **row})
+                self.log.add({"iteration": iteration, **row})
             factor = self.policy.lr_factor(iteration)
             for group, own in zip(optimizer.param_groups, self.groups, strict=True):
                 group["lr"] = own.lr * factor
             loss = self._gradients(iteration, params)
-            optimizer.step()
+            self._scaler.step(optimizer)
+            self._scaler.update()
             if iteration % self.settings.log_interval == 0:
                 self._log(iteration, loss, factor)
         self.seconds = time.perf_counter() - begin
@@ -135,13 +160,14 @@ class UnitLoop:
         parts = [part for part in batch.chunk(self.settings.accumulate) if len(part)]
         total = 0.0
         for part in parts:
-            loss = self.problem.loss(part.tolist(), self.settings.drop_prob, generator)
+            with self._autocast(params[0].device):
+                loss = self.problem.loss(part.tolist(), self.settings.drop_prob, generator)
             loss = loss * (len(part) / len(batch))
-            loss.backward()
+            self._scaler.scale(loss).backward()
             total += float(loss.detach())
         penalty = self.policy.penalty(iteration)
         if penalty is not None:
-            penalty.backward()
+            self._scaler.scale(penalty).backward()
         if not total < float("inf"):
             raise NumericalError(
                 f"the loss of unit {self.problem.unit.name!r} is {total} in iteration {iteration}; "
@@ -151,6 +177,11 @@ class UnitLoop:
             if param.grad is not None:
                 all_reduce(param.grad, "mean")
         return total
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        precision = self.settings.precision
+        mixed = precision != "float32"
+        return torch.autocast(device.type, getattr(torch, precision) if mixed else None, mixed)
 
     def _generator(self, iteration: int, device: torch.device) -> torch.Generator:
         key = f"{self.seed}/{self.problem.unit.name}/{iteration}/{get_rank()}/{device.type}"
@@ -162,15 +193,8 @@ class UnitLoop:
         return torch.randperm(count, generator=generator)[: self.settings.batch_size]
 
     def _log(self, iteration: int, loss: float, factor: float) -> None:
-        self.rows.append(
-            {
-                "iteration": iteration,
-                "loss": loss,
-                "R": self.problem.measure(self.probe),
-                "lr_factor": factor,
-                **self.policy.describe(),
-            }
-        )
+        row = {"iteration": iteration, "loss": loss, "R": self.problem.measure(self.probe)}
+        self.log.add({**row, "lr_factor": factor, **self.policy.describe()})
 
     def _snapshot(
         self, iteration: int, params: list[nn.Parameter], optimizer: torch.optim.Optimizer
@@ -179,8 +203,9 @@ class UnitLoop:
             "iteration": iteration,
             "params": [param.detach().clone() for param in params],
             "optimizer": optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
             "policy": self.policy.state_dict(),
-            "rows": self.rows,
+            "rows": list(self.log.rows),
             "seconds": self.seconds,
         }
 
@@ -194,7 +219,7 @@ class UnitLoop:
             for param, value in zip(params, snapshot["params"], strict=True):
                 param.copy_(value)
         optimizer.load_state_dict(snapshot["optimizer"])
+        self._scaler.load_state_dict(snapshot["scaler"])
         self.policy.load_state_dict(snapshot["policy"])
-        self.rows = list(snapshot["rows"])
         self.seconds = snapshot["seconds"]
         return snapshot["iteration"]

@@ -1,6 +1,7 @@
 """A log of every evaluation of a search, from which a killed search goes on."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -17,8 +18,9 @@ class SearchLog:
     """JSON lines: a header for each search, then one line an evaluation.
 
     A search that is started again with the header of the file's last search finds that one's values
-    in :attr:`values`. Numbers are written so that they read back bit by bit; so a deterministic
-    search that looks its values up here first takes the same course as the first time.
+    in :attr:`values`, and its time in :attr:`seconds`. Numbers are written so that they read back
+    bit by bit; so a deterministic search that looks its values up here first takes the same course
+    as the first time.
 
     Args:
         path: The file; made if missing.
@@ -32,6 +34,7 @@ class SearchLog:
         self.path = Path(path)
         self.values: dict[Point, float] = {}
         self._file: IO[str] | None = None
+        self._started, self._before = time.monotonic(), 0.0
         if is_main_process():
             try:
                 self._open(json.loads(json.dumps(header)))
@@ -41,10 +44,16 @@ class SearchLog:
         broadcast_object_list(shared)
         self.values = shared[0]
 
+    @property
+    def seconds(self) -> float:
+        """How long the search has taken, in all of its runs."""
+        return self._before + time.monotonic() - self._started
+
     def add(self, point: Sequence[float], loss: float, **more: Any) -> None:
         """Write one evaluation down, safe from a crash of this process."""
         self.values[tuple(point)] = loss
-        self._write({"point": list(point), "loss": loss, **more})
+        seconds = round(self.seconds, 3)
+        self._write({"point": list(point), "loss": loss, **more, "seconds": seconds})
 
     def close(self) -> None:
         """Close the file."""
@@ -58,6 +67,7 @@ class SearchLog:
         if starts and lines[starts[-1]]["search"] == header:
             for line in lines[starts[-1] + 1 :]:
                 self.values[tuple(line["point"])] = line["loss"]
+                self._before = line["seconds"]
         else:
             lines.append({"search": header})
         # Rewritten, since its last line may be half of one.

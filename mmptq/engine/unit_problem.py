@@ -9,7 +9,15 @@ import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
-from mmptq.engine.capture import FLOAT_IN, FLOAT_OUT, QUANT_IN, WEIGHT, UnitData
+from mmptq.engine.capture import (
+    FLOAT_IN,
+    FLOAT_OUT,
+    NOTHING,
+    QUANT_IN,
+    WEIGHT,
+    Rest,
+    UnitData,
+)
 from mmptq.engine.units import Unit
 from mmptq.models import QuantModel
 from mmptq.modules import QuantLayer
@@ -82,6 +90,8 @@ class TrainedForm:
                 weight.copy_(quantizer.rounded())
             else:
                 quantizer.commit()
+                if quantizer.rounding is not None:
+                    weight.copy_(quantizer.rounding.rounded())
                 source = self._sources[name]
                 assert source is not None
                 weight.copy_(source(weight))
@@ -131,11 +141,12 @@ class UnitProblem:
             for group in self._by_shape(images, call):
                 x = self._input(group, call, drop_prob, generator)
                 y = self._cat(FLOAT_OUT, group, call)
-                error = (self.output(x, call) - y).square()
+                error = (self.output(x, call, self.data.rest(group[0], call)) - y).square()
                 if self.data.has(WEIGHT):
                     error = error * self._cat(WEIGHT, group, call)
                 total = total.to(error.device) + error.sum()
-                positions += error.numel() // error.shape[1]
+                channels = error.shape[1 if error.dim() == 4 else -1]  # of a map; of a token
+                positions += error.numel() // channels
             if positions:
                 losses.append(total / positions)
         return torch.stack(losses).mean()
@@ -163,21 +174,27 @@ class UnitProblem:
             quantizer.enabled = True
         return value
 
-    def output(self, x: Tensor, call: int) -> Tensor:
-        """The unit's output in its ``call``-th call of a pass, behind a ReLU that follows it."""
+    def output(self, x: Tensor, call: int, rest: Rest = NOTHING) -> Tensor:
+        """The unit's output in its ``call``-th call of a pass, behind a ReLU that follows it.
+
+        Args:
+            x: Its input.
+            call: Which of its calls.
+            rest: Arguments beside the input.
+        """
         for name, layer in self.form.layers.items():
             layer.reset_calls()
             layer.skip_calls(self.unit.offsets[call][name])
-        y = self._module(x)
+        y = self._module(x, *rest[0], **dict(rest[1]))
         return y.relu() if self.unit.relu else y
 
     def _by_shape(self, images: Sequence[int], call: int) -> list[list[int]]:
         """Images whose tensors can stand in one batch."""
-        groups: dict[torch.Size, list[int]] = defaultdict(list)
+        groups: dict[Any, list[int]] = defaultdict(list)
         for image in images:
             shape = self.data.shape(QUANT_IN, image, call)
             if shape.numel():
-                groups[shape[1:]].append(image)
+                groups[shape[1:], self.data.rest(image, call)].append(image)
         return list(groups.values())
 
     def _input(self, images: list[int], call: int, drop_prob: float, generator: Any) -> Tensor:

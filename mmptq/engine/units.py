@@ -24,6 +24,9 @@ GRANULARITIES = ("block", "layer")
 class Unit:
     """A module that is reconstructed as a whole: it reads one tensor and returns one.
 
+    It may take further arguments that are no tensors, such as the height and width of a feature map
+    that it reads as tokens.
+
     Args:
         name: Module name in the detector.
         layers: Names of the quantized layers inside.
@@ -115,14 +118,14 @@ class _Form:
 
 
 def _forms(model: QuantModel, adapter: Adapter, names: set[str]) -> dict[str, _Form]:
-    """Whether each module reads and returns one tensor, and whether only ReLUs read it."""
+    """Whether each module reads and returns one tensor, and whether only ReLUs read that."""
     forms = {name: _Form() for name in names}
     written: dict[str, list[Any]] = {name: [] for name in names}
 
     def watch(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            tensors = len(args) == 1 and not kwargs and isinstance(args[0], Tensor)
-            forms[name].single &= tensors and isinstance(output, Tensor)
+            one = bool(args) and isinstance(args[0], Tensor) and isinstance(output, Tensor)
+            forms[name].single &= one and _plain((args[1:], tuple(kwargs.values())))
             written[name].extend(t.grad_fn for t in flatten_tensors(output))
 
         return hook
@@ -138,6 +141,13 @@ def _forms(model: QuantModel, adapter: Adapter, names: set[str]) -> dict[str, _F
         found = [readers.get(node, set()) for node in nodes]
         forms[name].relu = bool(found) and all(kinds == {"ReluBackward0"} for kinds in found)
     return forms
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value can be kept and compared: numbers, strings and tuples of them."""
+    if isinstance(value, tuple):
+        return all(_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _readers(outputs: Any) -> dict[Any, set[str]]:

@@ -1,5 +1,6 @@
 """What a quantized model reaches and what it costs: results, tables, the cost model."""
 
+from mmptq.evaluation.accuracy import TopKAccuracy
 from mmptq.evaluation.cost import LayerCost, ModelCost, model_cost
 from mmptq.evaluation.environment import environment
 from mmptq.evaluation.plan_table import plan_summary, plan_table
@@ -16,6 +17,7 @@ __all__ = [
     "ModelProfile",
     "ResultRow",
     "Results",
+    "TopKAccuracy",
     "environment",
     "model_cost",
     "nominal_shape",

@@ -5,8 +5,9 @@ Baskin et al. 2018, "UNIQ", which adds the accumulator's width):
 
 .. math:: \mathrm{BOPs} = \sum_{l} \sum_{k} \mathrm{MACs}_{l,k} \cdot b^w_l \cdot b^a_{l,k}
 
-over all layers :math:`l` and their calls :math:`k`, with 32 for a float operand. Norms, activation
-functions, pooling and the products inside attention are not counted.
+over all layers :math:`l` and their calls :math:`k`, with 32 for a float operand. A product of two
+activations (attention's :math:`Q K^T` and that of the probabilities with :math:`V`) counts with the
+bits of both. Norms, activation functions and pooling are not counted.
 
 Stored bytes:
 
@@ -34,7 +35,7 @@ class LayerCost:
 
     Args:
         profile: Name, kind, MACs and sizes.
-        weight_bits: 32 for float.
+        weight_bits: 32 for float. Of an operand of a product of two activations, the other's bits.
         input_bits: Of each call's input, 32 for float.
         weight_bytes: Of the stored weight with its quantization parameters, without the bias.
     """
@@ -124,7 +125,7 @@ def model_cost(profile: ModelProfile, plan: Plan | None = None) -> ModelCost:
     """
     planned = {layer.name: layer for layer in plan.layers} if plan else {}
     sites = {site.name: site.spec for site in plan.sites} if plan else {}
-    layers = tuple(_layer_cost(layer, planned.get(layer.name), sites) for layer in profile.layers)
+    layers = tuple(_layer_cost(layer, planned, sites) for layer in profile.layers)
     quantized = [layer for layer in layers if layer.weight_bits < FLOAT_BITS]
     remaining = profile.numel - sum(layer.profile.numel for layer in quantized)
     if plan is not None:
@@ -138,9 +139,9 @@ def model_cost(profile: ModelProfile, plan: Plan | None = None) -> ModelCost:
 
 
 def _layer_cost(
-    layer: LayerProfile, plan: LayerPlan | None, sites: dict[str, TensorSpec]
+    layer: LayerProfile, planned: dict[str, LayerPlan], sites: dict[str, TensorSpec]
 ) -> LayerCost:
-    calls = len(layer.macs)
+    calls, plan = len(layer.macs), planned.get(layer.name)
     if plan is None:
         return LayerCost(layer, FLOAT_BITS, (FLOAT_BITS,) * calls, FLOAT_BYTES * layer.numel)
     inputs = plan.inputs * calls if len(plan.inputs) == 1 else plan.inputs
@@ -150,7 +151,13 @@ def _layer_cost(
             f"{len(inputs)} times in the plan"
         )
     input_bits = tuple(FLOAT_BITS if s is None else sites[s].num_bits for s in inputs)
+    if layer.other is not None:
+        # All calls of an operand have one spec.
+        site = planned[layer.other].inputs[0]
+        return LayerCost(layer, FLOAT_BITS if site is None else sites[site].num_bits, input_bits, 0)
     spec = plan.weight
+    if not layer.numel:  # read by an addition: there is nothing but the input
+        return LayerCost(layer, max(input_bits), input_bits, 0)
     if spec is None:
         return LayerCost(layer, FLOAT_BITS, input_bits, FLOAT_BYTES * layer.numel)
     channels = layer.out_channels if spec.per_channel else 1

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmptq.evaluation.cost import LayerCost, ModelCost
+from mmptq.evaluation.profile import LayerProfile
 from mmptq.models import LayerPlan, Plan, TensorSpec
 
 _FLOAT = "float"
@@ -35,7 +36,7 @@ def plan_table(plan: Plan, cost: ModelCost) -> Group:
         else:
             described = (
                 " ".join(entry.roles),
-                _describe_weight(entry.weight),
+                _describe_weight(entry.weight, layer.profile),
                 _describe_input(entry, sites, readers),
             )
         table.add_row(
@@ -85,7 +86,11 @@ def _why_float(layer: LayerCost) -> str:
     return "float (no quantized form)" if layer.calls else "float (never ran)"
 
 
-def _describe_weight(spec: TensorSpec | None) -> str:
+def _describe_weight(spec: TensorSpec | None, layer: LayerProfile) -> str:
+    if layer.other is not None:
+        return f"times {layer.other.rpartition('.')[2]}"
+    if not layer.numel:  # an operand of an addition
+        return "-"
     if spec is None:
         return _FLOAT
     granularity = "per channel" if spec.per_channel else "per tensor"

@@ -13,7 +13,14 @@ from torch.nn.modules.conv import _ConvTransposeNd
 
 from mmptq.adapters import Adapter
 from mmptq.models.trace import flatten_tensors
-from mmptq.modules import QuantLayer
+from mmptq.modules import (
+    AttentionProduct,
+    Operand,
+    QuantLayer,
+    QuantOperand,
+    expanded_attention,
+    product_macs,
+)
 from mmptq.quantizers import UniformQuantizer
 
 DEFAULT_SCALE = (1333, 800)  # (w, h), MMDetection's for COCO
@@ -21,15 +28,17 @@ DEFAULT_SCALE = (1333, 800)  # (w, h), MMDetection's for COCO
 
 @dataclass(frozen=True)
 class LayerProfile:
-    """A layer with a weight matrix.
+    """A layer with a weight matrix, or an operand of a product of two activations.
 
     Args:
         name: Module name in the detector.
         kind: Class name, of the float layer where it is quantized.
-        macs: Multiply-accumulate operations of each call; empty if the layer never ran.
+        macs: Multiply-accumulate operations of each call; empty if the layer never ran. Those of a
+            product of two activations are its first operand's.
         numel: Elements of the weight.
         out_channels: Length of the bias, if the layer has one.
         has_bias: Whether it has.
+        other: Name of the operand by which this one is multiplied, ``None`` for a layer.
     """
 
     name: str
@@ -38,6 +47,7 @@ class LayerProfile:
     numel: int
     out_channels: int
     has_bias: bool
+    other: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,14 +78,20 @@ def profile_model(adapter: Adapter, shape: tuple[int, int]) -> ModelProfile:
     model = adapter.model
     device = next(model.parameters()).device
     image = torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-    layers = {name: m for name, m in model.named_modules() if _has_matrix(m)}
     macs: dict[str, list[int]] = {}
-    with _evaluating(model), _counting(layers, macs):
-        adapter.raw_outputs(image)
+    with expanded_attention(model):
+        layers = {name: m for name, m in model.named_modules() if _multiplies(m)}
+        with _evaluating(model), _counting(layers, macs):
+            adapter.raw_outputs(image)
+    others = _operand_pairs(layers)
+    layers = {name: m for name, m in layers.items() if not isinstance(m, AttentionProduct)}
     names = [*macs, *(name for name in layers if name not in macs)]
     return ModelProfile(
         input_shape=shape,
-        layers=tuple(_layer_profile(name, layers[name], macs.get(name, [])) for name in names),
+        layers=tuple(
+            _layer_profile(name, layers[name], macs.get(name, []), others.get(name))
+            for name in names
+        ),
         numel=_float_numel(model),
         norms={n: _own_numel(m) for n, m in model.named_modules() if isinstance(m, _BatchNorm)},
     )
@@ -86,16 +102,20 @@ def layer_macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
 
     Each output element is a sum over one filter (``weight[0]``), whatever the groups, and each row
     of a linear layer's input counts. In a transposed convolution each *input* element meets
-    ``weight[0]``.
+    ``weight[0]``. An operand that is read by something else than a product multiplies nothing.
     """
+    if isinstance(layer, Operand | QuantOperand):
+        return 0
     weight: Any = layer.weight
     spread = x if isinstance(layer, _ConvTransposeNd) else output
     return spread.numel() * weight[0].numel()
 
 
-def _has_matrix(module: nn.Module) -> bool:
+def _multiplies(module: nn.Module) -> bool:
     # Whatever multiplies by a matrix, also what has no quantized counterpart (a deformable
     # convolution). A table that is looked up multiplies nothing.
+    if isinstance(module, AttentionProduct | Operand | QuantOperand):
+        return True
     weight = getattr(module, "weight", None)
     return isinstance(weight, Tensor) and weight.dim() >= 2 and not isinstance(module, nn.Embedding)
 
@@ -109,7 +129,21 @@ def _counting(layers: Mapping[str, nn.Module], macs: dict[str, list[int]]) -> It
 
         return hook
 
-    handles = [layer.register_forward_hook(count(name)) for name, layer in layers.items()]
+    def count_products(name: str) -> Any:
+        def hook(product: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+            scores, context = product_macs(*args[:3])
+            counts = {"query": scores, "key": 0, "probs": context, "value": 0}
+            for operand, count in counts.items():
+                macs.setdefault(f"{name}.{operand}", []).append(count)
+
+        return hook
+
+    handles, paired = [], _operand_pairs(layers)
+    for name, layer in layers.items():
+        if isinstance(layer, AttentionProduct):
+            handles.append(layer.register_forward_hook(count_products(name)))
+        elif name not in paired:
+            handles.append(layer.register_forward_hook(count(name)))
     try:
         yield
     finally:
@@ -136,10 +170,20 @@ def _reset_calls(model: nn.Module) -> None:
             module.reset_calls()
 
 
-def _layer_profile(name: str, layer: nn.Module, macs: list[int]) -> LayerProfile:
+def _operand_pairs(layers: Mapping[str, nn.Module]) -> dict[str, str]:
+    """Each operand, and the one that it is multiplied by."""
+    pairs = (("query", "key"), ("probs", "value"))
+    both = (*pairs, *((b, a) for a, b in pairs))
+    products = [name for name, m in layers.items() if isinstance(m, AttentionProduct)]
+    return {f"{name}.{a}": f"{name}.{b}" for name in products for a, b in both}
+
+
+def _layer_profile(name: str, layer: nn.Module, macs: list[int], other: str | None) -> LayerProfile:
     kind = type(layer).__name__
     if isinstance(layer, QuantLayer):
         kind = kind.removeprefix("Quant")
+    if isinstance(layer, Operand | QuantOperand):
+        return LayerProfile(name, kind, tuple(macs), 0, 0, False, other)
     weight: Any = layer.weight
     bias = getattr(layer, "bias", None)
     channels = weight.shape[0] if bias is None else len(bias)
@@ -164,11 +208,12 @@ def _own_numel(module: nn.Module) -> int:
 def nominal_shape(cfg: Config) -> tuple[int, int]:
     """``(H, W)`` of the input that a config's test pipeline makes of an image that fills its scale.
 
-    Read from the ``Resize`` of ``cfg.test_dataloader`` (else ``cfg.test_pipeline``), whose scale is
-    ``(w, h)``, and padded to the data preprocessor's ``pad_size_divisor``. Without a fixed scale it
-    is MMDetection's for COCO, 1333 x 800 padded to 32.
+    Read from the ``CenterCrop`` of ``cfg.test_dataloader`` (else ``cfg.test_pipeline``), or its
+    ``Resize``, whose scale is ``(w, h)``, and padded to the data preprocessor's
+    ``pad_size_divisor``. Without a fixed scale it is MMDetection's for COCO, 1333 x 800 padded to
+    32.
     """
-    width, height = _resize_scale(cfg) or DEFAULT_SCALE
+    width, height = _crop_size(cfg) or _resize_scale(cfg) or DEFAULT_SCALE
     model = cfg.get("model") or {}
     preprocessor = model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
     divisor = int(preprocessor.get("pad_size_divisor", 32 if not preprocessor else 1))
@@ -177,6 +222,14 @@ def nominal_shape(cfg: Config) -> tuple[int, int]:
 
 def _ceil_to(value: int, divisor: int) -> int:
     return -(-value // divisor) * divisor
+
+
+def _crop_size(cfg: Config) -> tuple[int, int] | None:
+    for transform in _test_pipeline(cfg):
+        if "CenterCrop" in str(transform.get("type")):
+            size: Any = transform.get("crop_size")
+            return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+    return None
 
 
 def _resize_scale(cfg: Config) -> tuple[int, int] | None:

@@ -1,5 +1,6 @@
 """Results into the log and MMEngine's visualizer backends."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -16,8 +17,9 @@ from mmptq.registry import HOOKS
 class CalibrationLoggingHook(Hook):
     """Logs each row, and gives its numbers to the visualizer's backends (TensorBoard, files, ...).
 
-    Scalars are tagged ``<method>/<metric>``, their step is the number of the row. The config is
-    there already: MMEngine's Runner hands it to the backends.
+    Scalars of rows are tagged ``<method>/<metric>``, their step is the number of the row. What a
+    running step records goes there at once, tagged ``<step>/<part>/<quantity>`` over its
+    iterations. The config is there already: MMEngine's Runner hands it to the backends.
     """
 
     def __init__(self) -> None:
@@ -36,6 +38,14 @@ class CalibrationLoggingHook(Hook):
             tagged = {f"{row.method}/{name}": value for name, value in scalars.items()}
             runner.visualizer.add_scalars(tagged, step=self._rows)
         self._rows += 1
+
+    def after_calib_record(
+        self, runner: Any, tag: str, values: Mapping[str, float], step: int
+    ) -> None:
+        """Hand the numbers of a running step to the backends."""
+        if is_main_process():
+            tagged = {f"{tag}/{name}": value for name, value in values.items()}
+            runner.visualizer.add_scalars(tagged, step=step)
 
     def _describe_plan(self, runner: Any) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -2,6 +2,7 @@
 
 from mmptq.models.plan import LayerPlan, Plan, SitePlan, build_plan, quantizable_layers
 from mmptq.models.qconfig import QConfig
+from mmptq.models.quant_classifier import QuantClassifier
 from mmptq.models.quant_detector import QuantDetector
 from mmptq.models.quant_model import PLAN_KEY, QuantModel
 from mmptq.models.scopes import SCOPES
@@ -14,6 +15,7 @@ __all__ = [
     "LayerPlan",
     "Plan",
     "QConfig",
+    "QuantClassifier",
     "QuantDetector",
     "QuantModel",
     "SitePlan",

@@ -16,7 +16,7 @@ from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models.qconfig import QConfig
 from mmptq.models.specs import TensorSpec
 from mmptq.models.trace import Trace
-from mmptq.modules import QUANTIZABLE
+from mmptq.modules import QUANTIZABLE, Operand
 
 PLAN_VERSION = 1
 
@@ -29,7 +29,8 @@ class LayerPlan:
         name: Module name in the detector.
         kind: Class name of the float layer.
         roles: ``backbone``, ``neck`` or ``head``, and ``first`` or ``last``.
-        weight: Spec of the weight, ``None`` for float.
+        weight: Spec of the weight, ``None`` for float or where there is none (an operand of a
+            product of two activations).
         inputs: Name of the site that each call reads through (one entry serves all calls),
             ``None`` for float.
     """
@@ -129,12 +130,21 @@ def _site_from(d: Mapping[str, Any]) -> SitePlan:
 
 
 def quantizable_layers(model: nn.Module) -> list[str]:
-    """Names of the layers that have a quantized counterpart."""
+    """Names of the layers that have a quantized counterpart.
+
+    Those inside attention modules exist while these are expanded
+    (:func:`mmptq.modules.expanded_attention`).
+    """
     return [name for name, module in model.named_modules() if type(module) in QUANTIZABLE]
 
 
 def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
     """Resolve ``qconfig`` for every layer that ``trace`` saw.
+
+    Args:
+        model: Expanded as it was when it was traced.
+        trace: Of all its quantizable layers.
+        qconfig: What the user wants.
 
     Raises:
         ConfigError: A pattern matches no layer, or nothing at all would be quantized.
@@ -143,6 +153,9 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
     qconfig.check_patterns(names)
     roles = {name: layer_roles(name, trace) for name in trace.calls}
     specs = {name: qconfig.resolve(name, roles[name]) for name in trace.calls}
+    for name in specs:
+        if isinstance(model.get_submodule(name), Operand):
+            specs[name] = (None, specs[name][1])
     if all(weight is None and act is None for weight, act in specs.values()):
         raise ConfigError("qconfig leaves every layer in float; set qconfig.weight or qconfig.act")
     readers, sites = assign_sites(trace, {n: s[1] for n, s in specs.items()}, qconfig.per_call)

@@ -2,10 +2,7 @@
 
 from typing import Any
 
-from mmengine.registry import MODELS as ROOT_MODELS
-from mmengine.registry import DefaultScope
-
-from mmptq.models.quant_model import QuantModel
+from mmptq.models.quant_model import QuantModel, build_float_model
 from mmptq.registry import MODELS
 
 
@@ -27,8 +24,5 @@ class QuantDetector(QuantModel):
     """
 
     def __init__(self, detector_type: str, **detector_cfg: Any) -> None:
-        cfg = {"type": detector_type, **detector_cfg}
-        scope = DefaultScope.get_current_instance()
-        if scope is None or scope.scope_name in ("mmengine", "mmptq"):
-            cfg["_scope_"] = "mmdet"
-        super().__init__(ROOT_MODELS.build(cfg), name="detector")
+        model = build_float_model({"type": detector_type, **detector_cfg})
+        super().__init__(model, name="detector")

@@ -4,13 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmengine.model import BaseModel
+from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmptq.errors import CheckpointError
 from mmptq.models.fold import fold_batch_norms
 from mmptq.models.plan import Plan
 from mmptq.models.specs import TensorSpec
-from mmptq.modules import QuantLayer, replace_module, to_quantized
+from mmptq.modules import (
+    QuantLayer,
+    expand_attention,
+    expanded_attention,
+    replace_module,
+    to_quantized,
+)
 from mmptq.quantizers import UniformQuantizer
 from mmptq.registry import QUANTIZERS, build
 
@@ -45,7 +53,7 @@ class QuantModel(BaseModel):
         return getattr(self, self._name)
 
     def prepare(self, plan: Plan) -> None:
-        """Fold, swap and attach quantizers as ``plan`` says; they have no range yet.
+        """Fold, expand, swap and attach quantizers as ``plan`` says; they have no range yet.
 
         Raises:
             CheckpointError: The plan is of another model.
@@ -53,7 +61,9 @@ class QuantModel(BaseModel):
         """
         if self.plan is not None:
             raise RuntimeError("the model is prepared already; build a new one")
-        check_plan_fits(plan, self.model)
+        with expanded_attention(self.model):
+            check_plan_fits(plan, self.model)
+        expand_attention(self.model)
         fold_batch_norms(self.model, plan.folds)
         for layer_plan in plan.layers:
             float_layer = self.model.get_submodule(layer_plan.name)
@@ -105,6 +115,14 @@ class QuantModel(BaseModel):
         """The wrapped model's forward."""
         self.start_pass()
         return self.model(*args, **kwargs)
+
+
+def build_float_model(cfg: dict[str, Any]) -> nn.Module:
+    """Build the float model of a wrapper; names without a scope are MMDetection's by default."""
+    scope = DefaultScope.get_current_instance()
+    if scope is None or scope.scope_name in ("mmengine", "mmptq"):
+        cfg = {**cfg, "_scope_": "mmdet"}
+    return ROOT_MODELS.build(cfg)
 
 
 def make_quantizer(spec: TensorSpec, channels: int | None) -> UniformQuantizer:

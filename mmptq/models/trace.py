@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmptq.modules import Operand
+
 TensorKey = tuple[Any, ...]
 
 
@@ -63,7 +65,8 @@ class _Recorder:
             if self.reads_image(args[0]):
                 self.first.add(name)
             self.reads[name].append(self.tensor_id(args[0]))
-            self.writes[name].append(self.tensor_id(output))
+            if not isinstance(module, Operand):  # which writes what it reads
+                self.writes[name].append(self.tensor_id(output))
             if output.grad_fn is not None:
                 self.nodes[output.grad_fn] = name
 
@@ -77,7 +80,10 @@ class _Recorder:
 
     def on_norm(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            self.norm_reads[name].append(self.tensor_id(args[0]))
+            # A view of the whole of a layer's output looks the same, but others may read it, too.
+            node = args[0].grad_fn
+            viewed = node is not None and self.nodes.get(node) not in self.writes
+            self.norm_reads[name].append(-1 if viewed else self.tensor_id(args[0]))
 
         return hook
 

@@ -8,14 +8,18 @@ from torch import nn
 from mmptq.modules.conv import QuantConv2d
 from mmptq.modules.layer import QuantLayer
 from mmptq.modules.linear import QuantLinear
+from mmptq.modules.operand import Operand, QuantOperand
+from mmptq.modules.packed_linear import PackedLinear, QuantPackedLinear
 
 # Exact types: a subclass may compute something else (a deformable or weight-standardised
 # convolution). mmcv's wrappers only add handling of empty batches for old PyTorch versions.
-QUANTIZABLE: dict[type[nn.Module], type[QuantConv2d] | type[QuantLinear]] = {
+QUANTIZABLE: dict[type[nn.Module], type[QuantLayer]] = {
     nn.Conv2d: QuantConv2d,
     wrappers.Conv2d: QuantConv2d,
     nn.Linear: QuantLinear,
     wrappers.Linear: QuantLinear,
+    PackedLinear: QuantPackedLinear,
+    Operand: QuantOperand,
 }
 
 

@@ -1,12 +1,13 @@
 """A weight quantizer that learns for every weight whether it is rounded up or down."""
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from mmptq import ops
-from mmptq.quantizers.uniform import UniformQuantizer
+from mmptq.ops import QuantScheme
 
 # Stretch of the sigmoid, so that 0 and 1 are reached (Nagel et al. 2020, eq. 23).
 ZETA, GAMMA = 1.1, -0.1
@@ -20,6 +21,19 @@ def rectified_sigmoid(v: Tensor) -> Tensor:
 def rounding_regularizer(h: Tensor, beta: float) -> Tensor:
     r""":math:`\sum 1 - |2h - 1|^\beta` (Nagel et al. 2020, eq. 24): 0 where every h is 0 or 1."""
     return (1.0 - (2.0 * h - 1.0).abs().pow(beta)).sum()
+
+
+class Calibrated(Protocol):
+    """What is read of a calibrated quantizer."""
+
+    scheme: QuantScheme
+    zero_point: Tensor
+    ch_axis: int | None
+
+    @property
+    def scale(self) -> Tensor:
+        """Its step."""
+        ...
 
 
 class AdaptiveRoundingQuantizer(nn.Module):
@@ -43,14 +57,14 @@ class AdaptiveRoundingQuantizer(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, source: UniformQuantizer, weight: Tensor) -> None:
+    def __init__(self, source: Calibrated, weight: Tensor) -> None:
         super().__init__()
         if source.scheme.num_bits % 1.0:
             raise ValueError(f"adaptive rounding at {source.scheme.num_bits} bits: must be whole")
         weight = weight.detach()
         quant_min, quant_max = source.scheme.bounds
         low, high = quant_min - source.zero_point, quant_max - source.zero_point
-        for name, value in (("scale", source.scale), ("low", low), ("high", high)):
+        for name, value in (("scale", source.scale.detach()), ("low", low), ("high", high)):
             self.register_buffer(name, ops.per_channel(value, weight.dim(), source.ch_axis).clone())
         steps = weight / self.scale
         self.register_buffer("floor", steps.floor())

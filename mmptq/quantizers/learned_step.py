@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmptq import ops
+from mmptq.quantizers.adaptive_rounding import AdaptiveRoundingQuantizer
 from mmptq.quantizers.uniform import UniformQuantizer
 
 
@@ -38,6 +39,9 @@ class LearnedStepQuantizer(nn.Module):
         self.register_buffer("base_scale", source.scale.detach().clone())
         self.register_buffer("zero_point", source.zero_point.detach().clone())
         self.log_gain = nn.Parameter(torch.zeros_like(self.base_scale), requires_grad=learn)
+        self.v: nn.Parameter | None = None
+        # Takes over once the rounding is learned, see :meth:`start_rounding`.
+        self.rounding: AdaptiveRoundingQuantizer | None = None
 
     @torch.no_grad()
     def set_num_bits(self, num_bits: float) -> None:
@@ -64,6 +68,8 @@ class LearnedStepQuantizer(nn.Module):
         """Fake-quantize ``x``; differentiable in ``x`` and the step."""
         if not self.enabled:
             return x
+        if self.rounding is not None:
+            return self.rounding(x)
         quant_min, quant_max = self.scheme.bounds
         low, high = quant_min - self.zero_point, quant_max - self.zero_point
         low = ops.per_channel(low, x.dim(), self.ch_axis)
@@ -76,6 +82,30 @@ class LearnedStepQuantizer(nn.Module):
             return _FakeQuantize.apply(x, scale, low, high, dropped)
         quantized = (x / scale).round_().clamp_(low, high).mul_(scale)
         return quantized if dropped is None else choose(dropped, x, quantized)
+
+    def prepare_rounding(self, weight: Tensor) -> nn.Parameter:
+        """The roundings of ``weight``, which count from :meth:`start_rounding` on."""
+        self.v = nn.Parameter(torch.zeros_like(weight))
+        return self.v
+
+    @torch.no_grad()
+    def start_rounding(self, weight: Tensor, keep: bool = False) -> None:
+        """From now on step and ``weight`` stay, and its rounding up or down is learned.
+
+        Args:
+            weight: As it is from now on.
+            keep: Go on with the roundings as they are, in place of those that give ``weight``.
+
+        Raises:
+            RuntimeError: The bit-width is not the source's, or :meth:`prepare_rounding` was not
+                called.
+        """
+        if self.scheme != self.target or self.v is None:
+            raise RuntimeError("rounding is learned at the target, after prepare_rounding")
+        self.rounding = AdaptiveRoundingQuantizer(self, weight)
+        if not keep:
+            self.v.copy_(self.rounding.v)
+        self.rounding.v = self.v
 
     @torch.no_grad()
     def commit(self) -> None:
@@ -103,34 +133,41 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, scale: Tensor, low: Tensor, high: Tensor, dropped: Tensor | None
     ) -> Tensor:
-        # Masks are multiplied by: on a CPU that is many times as fast as torch.where.
         steps = x / scale
         codes = steps.round().clamp_(low, high)
-        passing = (steps >= low).logical_and_(steps <= high).to(x.dtype)
-        error = None
-        if ctx.needs_input_grad[1]:
-            error = torch.addcmul(codes, steps, passing, value=-1.0)
-        output = codes.mul_(scale)
+        output = codes * scale
+        mask = None
         if dropped is not None:
-            output = choose(dropped, x, output)
-            kept = dropped.logical_not().to(x.dtype)
-            passing.mul_(kept).add_(dropped)
-            if error is not None:
-                error.mul_(kept)
-        ctx.scale_shape = scale.shape
-        ctx.save_for_backward(passing, error)
+            mask = dropped.to(output.dtype)
+            output.lerp_(x.to(output.dtype), mask)
+        ctx.save_for_backward(steps, codes, low, high, scale, mask)
         return output
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        passing, error = ctx.saved_tensors
-        (grad,) = grads
-        grad_x = grad_scale = None
-        if ctx.needs_input_grad[0]:
-            grad_x = grad * passing
-        if error is not None:
-            grad_scale = _sum_of_products(error, grad, ctx.scale_shape)
-        return grad_x, grad_scale, None, None, None
+        steps, codes, low, high, scale, mask = ctx.saved_tensors
+        passed, grad = None, grads[0]
+        if mask is not None:
+            passed = grad * mask
+            grad = grad - passed
+        inside = _where_inside(grad, steps, low, high)
+        grad_scale = None
+        if ctx.needs_input_grad[1]:
+            # Inside, the gradient is the rounding error codes - steps, outside the level.
+            grad_scale = _sum_of_products(codes, grad, scale.shape)
+            grad_scale -= _sum_of_products(steps, inside, scale.shape)
+        if passed is not None:
+            inside += passed
+        return inside, grad_scale, None, None, None
+
+
+def _where_inside(grad: Tensor, steps: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """``grad`` where ``low <= steps <= high``, else 0."""
+    if low.numel() == 1 and grad.device.type == "cpu":
+        # Its bounds do not count as inside; one pass over memory in place of five.
+        bounds = float(low.nextafter(low - 1)), float(high.nextafter(high + 1))
+        return torch.ops.aten.hardtanh_backward(grad, steps, *bounds)
+    return grad * (steps >= low).logical_and_(steps <= high).to(grad.dtype)
 
 
 def _sum_of_products(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
@@ -155,6 +192,4 @@ def random_mask(like: Tensor, prob: float, generator: torch.Generator | None) ->
 
 def choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
     """``torch.where`` of finite tensors of one dtype, several times as fast on a CPU."""
-    if mask.device.type != "cpu":
-        return torch.where(mask, yes, no)
-    return (no * mask.logical_not().to(no.dtype)).addcmul_(yes, mask.to(yes.dtype))
+    return torch.lerp(no, yes, mask.to(no.dtype))

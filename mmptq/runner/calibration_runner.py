@@ -107,7 +107,14 @@ class CalibrationRunner(Runner):
     @cached_property
     def adapter(self) -> Adapter:
         """The adapter of the model's family."""
-        return find_adapter(self.model.model)
+        adapter = find_adapter(self.model.model)
+        adapter.set_units(self.settings.units)
+        if self.settings.batch_size > 1 and not adapter.batched:
+            raise ConfigError(
+                f"calib_cfg.batch_size = {self.settings.batch_size}: a "
+                f"{type(self.model.model).__name__} calibrates on one image at a time"
+            )
+        return adapter
 
     def calibrate(self) -> Results:
         """Quantize the model and measure it.
@@ -143,6 +150,8 @@ class CalibrationRunner(Runner):
         Raises:
             MmptqError: Something is wrong with the input.
         """
+        # MMEngine builds a model to be trained: its batch norms would learn from what is checked.
+        self.model.eval()
         self.plan = self.adapter.plan(self.qconfig)
         remove_leftovers(Path(self.work_dir) / "stages")
         data = self._calibration_set()
@@ -154,7 +163,7 @@ class CalibrationRunner(Runner):
         store = StageStore(Path(self.work_dir) / "stages", fingerprint, self.resume_stages)
         super().dump_config()
         self.call_hook("before_run")
-        return CalibrationContext(self.model, self.adapter, data, store, self.track)
+        return CalibrationContext(self.model, self.adapter, data, store, self.track, self.record)
 
     def prepare_model(self, context: CalibrationContext) -> None:
         """Give the model its quantized form and collect the float activations' statistics."""
@@ -169,6 +178,10 @@ class CalibrationRunner(Runner):
             yield item
             self.call_hook("after_calib_iter", name=name, index=index)
         self.call_hook("after_calib_task", name=name)
+
+    def record(self, tag: str, values: Mapping[str, float], step: int) -> None:
+        """Hand numbers of a running step to the hooks."""
+        self.call_hook("after_calib_record", tag=tag, values=values, step=step)
 
     def evaluate(self, method: str) -> dict[str, float]:
         """The test evaluator's metrics of the model as it is now.
@@ -262,6 +275,8 @@ class CalibrationRunner(Runner):
         dataset = build_dataset(cfg, "the calibration set")
         test_set = build_dataset(copy.deepcopy(self.cfg.test_dataloader["dataset"]), "the test set")
         check_files([image_path(test_set, i) for i in range(len(test_set))])
+        self.adapter.check_dataset(dataset, "the calibration set")
+        self.adapter.check_dataset(test_set, "the test set")
         self._test_evaluator = self._build_evaluator()
         data = CalibrationSet(
             dataset,
@@ -269,6 +284,7 @@ class CalibrationRunner(Runner):
             self.settings.seed,
             self.settings.cache_gb,
             Path(self.work_dir) / "stages",
+            self.settings.batch_size,
         )
         warn_about_overlap(data.paths, test_set)
         return data

@@ -1,16 +1,20 @@
-"""Turns what a user has (any MMDetection config) into what the CalibrationRunner runs."""
+"""Turns what a user has (any config of a detector or classifier) into what the runner runs."""
 
 import copy
 import difflib
+import inspect
 from typing import Any
 
+from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.registry import MODELS
 
 from mmptq.errors import ConfigError
 from mmptq.registry import HOOKS, build
 
-WRAPPER = "mmptq.QuantDetector"
+# Wrapper of a family -> the key that names the float model's class.
+WRAPPERS = {"QuantDetector": "detector_type", "QuantClassifier": "classifier_type"}
 
 # The recipe of a config that names none: MMSE, the strongest that needs no search.
 DEFAULT_CALIB = {
@@ -33,16 +37,26 @@ DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
 
 
 def wrap_model(cfg: Config) -> None:
-    """Make ``cfg.model`` a quantizable one, if it is a plain detector."""
+    """Make ``cfg.model`` a quantizable one, if it is a plain detector or classifier."""
     model = cfg.model
-    if model["type"] not in (WRAPPER, WRAPPER.rpartition(".")[2]):
-        model["detector_type"], model["type"] = model["type"], WRAPPER
+    if str(model["type"]).removeprefix("mmptq.") not in WRAPPERS:
+        wrapper = "QuantClassifier" if _is_classifier(cfg) else "QuantDetector"
+        model[WRAPPERS[wrapper]], model["type"] = model["type"], f"mmptq.{wrapper}"
+
+
+def _is_classifier(cfg: Config) -> bool:
+    """Whether ``cfg.model`` is no detector; an unknown type is left to fail as one."""
+    name = cfg.model["type"]
+    with MODELS.switch_scope_and_registry(cfg.get("default_scope", "mmdet")) as registry:
+        cls = name if inspect.isclass(name) else registry.get(name)
+    return cls is not None and not issubclass(cls, BaseDetector)
 
 
 def set_data_root(cfg: Config, data_root: str) -> None:
     """Use ``data_root`` wherever the config's datasets and evaluators name their own.
 
-    Datasets have ``data_root``; evaluators hold whole annotation paths that begin with it.
+    Datasets have ``data_root``; evaluators hold whole annotation paths that begin with it, and so
+    may ``load_from``.
     """
     found = (d.get("data_root") for d in _dicts(cfg._cfg_dict))
     old_roots = {root.rstrip("/") + "/" for root in found if root}
@@ -56,7 +70,7 @@ def set_data_root(cfg: Config, data_root: str) -> None:
 
     for entry in _dicts(cfg._cfg_dict):
         for key, value in entry.items():
-            if isinstance(value, str) and key in ("data_root", "ann_file"):
+            if isinstance(value, str) and key in ("data_root", "ann_file", "load_from"):
                 entry[key] = replaced(value)
 
 
@@ -76,10 +90,10 @@ def complete_config(cfg: Config) -> None:
         ConfigError: One is missing (tells how to give it).
     """
     hints = {
-        "model": "this is no MMDetection config",
+        "model": "this is no config of MMDetection or MMEngine",
         "qconfig": "inherit configs/_base_/quant/*.py, or give one by --qconfig",
-        "test_dataloader": "the mAP is measured on it",
-        "test_evaluator": "the mAP is measured by it",
+        "test_dataloader": "the accuracy is measured on it",
+        "test_evaluator": "the accuracy is measured by it",
     }
     for key, hint in hints.items():
         if cfg.get(key) is None:

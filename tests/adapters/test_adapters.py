@@ -134,7 +134,7 @@ def test_the_traced_image_is_always_the_same(make_detector: Make) -> None:
 
 def test_a_model_that_no_adapter_knows() -> None:
     with pytest.raises(
-        ConfigError, match="no adapter handles a Sequential; there are SingleStageAdapter, TwoSt"
+        ConfigError, match="no adapter handles a Sequential; there are ClassifierAdapter, Single"
     ):
         find_adapter(nn.Sequential(nn.Conv2d(3, 3, 1)))
 

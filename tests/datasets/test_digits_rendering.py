@@ -64,7 +64,7 @@ def test_empty_glyph_gives_empty_mask():
 
 def test_blend_cuts_off_at_the_border():
     canvas = np.zeros((4, 4, 3))
-    rendering._blend(canvas, np.ones((3, 3)), np.array([9.0, 8.0, 7.0]), -2, 2)
+    rendering.blend(canvas, np.ones((3, 3)), np.array([9.0, 8.0, 7.0]), -2, 2)
     want = np.zeros((4, 4, 3))
     want[2:, 0] = (9, 8, 7)
     np.testing.assert_array_equal(canvas, want)
@@ -78,7 +78,7 @@ def test_box_iou_by_hand():
 def test_contrasting_color_differs_in_luminance():
     rng = np.random.RandomState(0)
     for against in np.linspace(0, 255, 30):
-        color = rendering._contrasting_color(rng, False, float(against))
+        color = rendering.contrasting_color(rng, False, float(against))
         assert abs(color @ (0.299, 0.587, 0.114) - against) >= rendering.MIN_CONTRAST
 
 

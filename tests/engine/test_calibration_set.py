@@ -56,6 +56,23 @@ def test_images_are_those_of_the_dataset_in_the_chosen_order(dataset, tmp_path):
         assert batch["data_samples"][0].img_path == data.paths[position]
 
 
+def test_random_distortions_are_those_of_the_image_and_the_seed(tiny_project, tmp_path):
+    init_default_scope("mmdet")
+    cfg = calibration_dataset_cfg(tiny_project("retinanet").load(tmp_path))
+    cfg["pipeline"].insert(-1, dict(type="RandomAffine"))
+    dataset = DATASETS.build(cfg)
+    found = []
+    for num_images, folder in ((5, "a"), (3, "b")):
+        before = np.random.get_state()[1].copy()
+        data = make(dataset, tmp_path / folder, num_images)
+        assert np.array_equal(np.random.get_state()[1], before)
+        found.append(inputs(data))
+    assert all(torch.equal(found[0][position], image) for position, image in found[1].items())
+    other = make(dataset, tmp_path / "c", num_images=9, seed=1)
+    same = [p for p, index in enumerate(other.indices) if index == data.indices[0]]
+    assert not torch.equal(inputs(other)[same[0]], found[1][0])
+
+
 @pytest.mark.parametrize("world_size", [2, 3, 8])
 def test_processes_share_the_images_of_one(world_size, dataset, tmp_path, monkeypatch):
     whole = inputs(make(dataset, tmp_path))

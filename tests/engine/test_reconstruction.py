@@ -57,7 +57,7 @@ def test_one_seed_one_result(make_context: Any) -> None:
     first, loop = run(make_context, "a")
     assert same(first, run(make_context, "b")[0])
     assert not same(first, run(make_context, "c", seed=1)[0])
-    assert [row["iteration"] for row in loop.rows] == [0, 3, 5, 10]
+    assert [row["iteration"] for row in loop.log.rows] == [0, 3, 5, 10]
 
 
 def test_going_on_from_any_snapshot_ends_in_the_same(make_context: Any) -> None:
@@ -74,7 +74,7 @@ def test_going_on_from_any_snapshot_ends_in_the_same(make_context: Any) -> None:
     for i, snapshot in enumerate(snapshots):
         again, resumed = run(make_context, f"b{i}", checkpoint_interval=5, snapshot=snapshot)
         assert same(whole, again)
-        assert resumed.rows == loop.rows
+        assert resumed.log.rows == loop.log.rows
 
 
 def _deep(value: Any) -> Any:
@@ -89,7 +89,7 @@ def _deep(value: Any) -> Any:
 
 def test_the_loss_falls(make_context: Any) -> None:
     _, loop = run(make_context, "a", iters=41)
-    losses = [row["R"] for row in loop.rows if "R" in row]
+    losses = [row["R"] for row in loop.log.rows if "R" in row]
     assert losses[-1] < 0.9 * losses[0]
 
 

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from pathlib import Path
 
 from mmptq.engine.search_log import SearchLog, read_search_log
@@ -31,6 +32,15 @@ def test_goes_on_where_it_was_cut_short(tmp_path: Path) -> None:
     log.add((9.0,), 9.0)
     log.close()
     assert [line.get("loss") for line in read_search_log(path)] == [None, 1.0, 2.0, 9.0]
+
+
+def test_time_goes_on_where_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    write(path, {}, 1.0)
+    text = re.sub('"seconds": [^}]*', '"seconds": 100.0', path.read_text())
+    path.write_text(text)
+    assert 100.0 <= SearchLog(path, {}).seconds < 110.0
+    assert SearchLog(path, {"other": "start"}).seconds < 10.0
 
 
 def test_another_search_starts_anew_and_leaves_the_old_lines(tmp_path: Path) -> None:

@@ -52,11 +52,30 @@ def test_loss_by_hand() -> None:
     assert float(problem.loss([0])) == pytest.approx(0.5 * ((1 + 4 + 9) / 3 + 8))
 
 
+def test_loss_of_tokens_by_hand() -> None:
+    """The channels of a token stand last: summed over them, mean over tokens."""
+    tokens = torch.tensor([[1.0, 2.0], [0.0, 3.0], [1.0, 1.0]]).reshape(1, 3, 2)
+    assert float(toy([[tokens]]).loss([0])) == pytest.approx((5 + 9 + 2) / 3)
+
+
 def test_images_of_different_sizes_count_by_their_positions() -> None:
     small, large = torch.ones(1, 2, 1, 1), torch.full((1, 2, 3, 3), 2.0)
     problem = toy([[small], [large], [small]])
     assert float(problem.loss([0, 1, 2])) == pytest.approx((2 * 2 + 8 * 9) / 11)
     assert float(problem.loss([1])) == pytest.approx(8)
+
+
+def test_arguments_beside_the_input_are_those_of_each_image() -> None:
+    class Scaled(nn.Module):
+        def forward(self, x: Tensor, shape: tuple[int, int], gain: float = 1.0) -> Tensor:
+            return x + gain * shape[0]
+
+    problem = toy([[torch.full((1, 1, 1, 1), y)] for y in (1.0, 2.0, 3.0)])
+    problem._module = Scaled()
+    for image, (height, gain) in enumerate([(2, 1.0), (2, 1.0), (4, 0.5)]):
+        problem.data.put_rest(image, 0, (((height, 7),), (("gain", gain),)))
+    assert problem.data.rest(2, 0) == (((4, 7),), (("gain", 0.5),))
+    assert float(problem.loss([0, 1, 2])) == pytest.approx((1 + 0 + 1) / 3)
 
 
 def test_a_weight_multiplies_each_squared_difference() -> None:

@@ -7,6 +7,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from mmptq.adapters import Adapter, find_adapter
+from mmptq.classifiers import CifarResNet
 from mmptq.evaluation import model_cost, nominal_shape, profile_model
 from mmptq.models import LayerPlan, Plan, QConfig, QuantModel, SitePlan, TensorSpec
 
@@ -162,3 +163,16 @@ def test_demo_detectors(name):
         assert (
             layers["roi_head.bbox_head.shared_fcs.0"].macs == rois * inputs * head.fc_out_channels
         )
+
+
+def test_an_operand_of_an_addition_costs_nothing() -> None:
+    """A shortcut that is read through a quantizer: no weight, no product."""
+    model = CifarResNet(depth=8)
+    adapter = find_adapter(model)
+    qconfig = QConfig.parse(dict(weight=dict(num_bits=4), act=dict(num_bits=4)))
+    cost = model_cost(profile_model(adapter, (32, 32)), adapter.plan(qconfig))
+    shortcuts = [layer for layer in cost.layers if layer.name.endswith("shortcut")]
+    assert len(shortcuts) == 3
+    for layer in shortcuts:
+        assert (layer.macs, layer.bops, layer.weight_bytes, layer.input_bits) == (0, 0, 0, (4.0,))
+        assert layer.quantized

@@ -121,3 +121,10 @@ def test_shape_through_dataset_wrappers_and_without_any():
         assert nominal_shape(cfg) == (32, 64)
     assert nominal_shape(Config(dict(test_pipeline=inner["pipeline"]))) == (32, 64)
     assert nominal_shape(Config({})) == (800, 1344)
+
+
+def test_size_of_a_classification_pipeline() -> None:
+    steps = [dict(type="mmptq.ResizeEdge", scale=256), dict(type="CenterCrop", crop_size=224)]
+    assert nominal_shape(Config(dict(test_pipeline=steps))) == (224, 224)
+    steps[1]["crop_size"] = (96, 64)  # (w, h), as in mmcv
+    assert nominal_shape(Config(dict(test_pipeline=steps))) == (64, 96)

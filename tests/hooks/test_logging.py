@@ -62,3 +62,13 @@ def test_other_processes_and_models_without_a_plan(runner, lines, monkeypatch):
     monkeypatch.setattr(module, "is_main_process", lambda: False)
     CalibrationLoggingHook().after_calib_eval(runner, ResultRow("float", "-", 32, 32))
     assert lines == []
+
+
+def test_curves_of_a_running_step(runner, lines, tmp_path):
+    hook = CalibrationLoggingHook()
+    for iteration, loss in ((0, 0.5), (100, 0.25)):
+        hook.after_calib_record(runner, "QDrop/backbone.conv1", {"R": loss}, iteration)
+        (path,) = tmp_path.rglob("scalars.json")  # written at once
+        last = json.loads(path.read_text().splitlines()[-1])
+        assert last == {"QDrop/backbone.conv1/R": loss, "step": iteration}
+    assert lines == []

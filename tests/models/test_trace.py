@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmptq.models import Trace, trace
+from mmptq.modules import Operand
 
 
 def conv(cin: int = 3, cout: int = 4) -> nn.Conv2d:
@@ -182,3 +183,21 @@ def test_recomputed_blocks_are_seen() -> None:
     found = run(Checkpointed())
     assert found.first == {"stem"} and found.last == {"cls", "reg"}
     assert found.batch_norms == [("stem", "norm")]
+
+
+def test_an_operand_takes_no_norm_from_the_layer_that_wrote_it() -> None:
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.operand, self.norm = conv(), Operand(), nn.BatchNorm2d(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.operand(self.conv(x))
+            return y @ y.mT + self.norm(y).mean()
+
+    model = Product()
+    found = trace(model, ["conv", "operand"], model, torch.randn(1, 3, 8, 8))
+    assert found.calls.keys() == {"conv", "operand"}
+    assert found.calls["operand"] != found.calls["conv"]
+    assert found.first == {"conv"} and found.last == {"operand"}
+    assert found.batch_norms == []

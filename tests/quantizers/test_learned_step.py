@@ -181,3 +181,28 @@ def test_random_mask(shape: tuple[int, ...], prob: float) -> None:
         for lag in range(1, 5):
             both = (rows.flatten()[lag:] * rows.flatten()[:-lag]).mean()
             assert float(both) == pytest.approx(prob**2, abs=0.006)
+
+
+def test_learned_rounding_starts_from_the_weight_and_ends_beside_it() -> None:
+    weight = sample()
+    source = calibrated(4, weight, per_channel=True)
+    learned = LearnedStepQuantizer(source)
+    with pytest.raises(RuntimeError, match="after prepare_rounding"):
+        learned.start_rounding(weight)
+    v = learned.prepare_rounding(weight)
+    learned.start_rounding(weight)
+    assert learned.rounding is not None and learned.rounding.v is v
+    step = source.scale.reshape(-1, 1, 1, 1)
+    clipped = torch.minimum(torch.maximum(weight, -8 * step), 7 * step)
+    torch.testing.assert_close(learned(weight), clipped)  # soft: not rounded yet
+    learned(weight).square().sum().backward()
+    assert v.grad is not None and learned.log_gain.grad is None
+    with torch.no_grad():
+        v.copy_(sample(1))
+    rounded = learned.rounding.rounded()
+    floor = (weight / step).floor()
+    assert torch.equal(rounded, (floor + (v >= 0)).clamp(-8, 7) * step)
+    again = LearnedStepQuantizer(source)
+    again.prepare_rounding(weight).data.copy_(v.data)
+    again.start_rounding(weight, keep=True)  # after a snapshot
+    assert torch.equal(again(weight), learned(weight))

@@ -4,7 +4,12 @@ import pytest
 from mmengine.logging import MMLogger
 
 from mmptq.errors import CalibrationDataError, ConfigError
-from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
+from mmptq.runner.calib_dataset import (
+    build_dataset,
+    calibration_dataset_cfg,
+    labels_first,
+    warn_about_overlap,
+)
 
 LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackDetInputs")
 RESIZE, LABELS = dict(type="Resize", scale=(9, 9)), dict(type="LoadAnnotations", with_bbox=True)
@@ -108,3 +113,11 @@ def test_the_same_image_by_another_path_counts(tmp_path):
     other = f"{tmp_path}/sub/../a.png"
     (tmp_path / "sub").mkdir()
     assert warn_about_overlap([other], Paths(str(image))) == 1
+
+
+@pytest.mark.parametrize("pack", ["mmptq.PackClassInputs", "PackInputs", "mmpretrain.PackInputs"])
+def test_a_classification_pipeline_loads_no_boxes(pack):
+    pipeline = [LOAD, RESIZE, dict(type=pack)]
+    found = labels_first(pipeline)
+    assert found == pipeline
+    assert found is not pipeline

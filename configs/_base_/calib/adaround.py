@@ -1,6 +1,6 @@
 """AdaRound: rounding of weights learned layer by layer; activations by MMSE.
 
-The published size: hours on a GPU. ``preset="fast"`` in place of it takes minutes.
+The published size: hours on a GPU. ``adaround_fast.py`` takes minutes.
 """
 
 calib_cfg = dict(

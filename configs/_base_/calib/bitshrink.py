@@ -1,6 +1,6 @@
 """Bit-shrinking: weights and steps adjusted while the bit-width shrinks to its target.
 
-The published size: hours on a GPU. ``preset="fast"`` in place of it takes minutes.
+The published size: hours on a GPU. ``bitshrink_fast.py`` takes minutes.
 """
 
 calib_cfg = dict(

@@ -1,6 +1,6 @@
 """BRECQ: rounding of weights learned block by block, then the steps of activations.
 
-The published size: hours on a GPU. ``preset="fast"`` in place of it takes minutes.
+The published size: hours on a GPU. ``brecq_fast.py`` takes minutes.
 """
 
 calib_cfg = dict(

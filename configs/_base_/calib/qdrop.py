@@ -1,6 +1,6 @@
 """QDrop: rounding and steps learned block by block, activations quantized at random.
 
-The published size: hours on a GPU. ``preset="fast"`` in place of it takes minutes.
+The published size: hours on a GPU. ``qdrop_fast.py`` takes minutes.
 """
 
 calib_cfg = dict(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmptq.algorithms.base import Step
 from mmptq.algorithms.lapq.plots import plot_interpolation
-from mmptq.algorithms.lapq.state import model_digest
+from mmptq.algorithms.lapq.state import SearchReport, model_digest
 from mmptq.algorithms.range_calibration import find_range
 from mmptq.engine import CalibrationContext, LossEvaluator, SearchLog
 from mmptq.errors import ConfigError, NumericalError
@@ -60,6 +60,7 @@ class LpInterpolation(Step):
         self.interpolate = interpolate
         self.objective = dict(objective)
         self.cache_gb = cache_gb
+        self.report: SearchReport | None = None  # of the last run
 
     def run(self, context: CalibrationContext) -> None:
         """Set and switch on every quantizer of the model."""
@@ -70,6 +71,7 @@ class LpInterpolation(Step):
             path.close()
         best = path.best()
         path.apply(best)
+        self.report = path.report()
         print_log(describe(path.losses, best, vertex), logger="current")
         if is_main_process():
             folder = context.store.folder.parent
@@ -118,6 +120,13 @@ class _LpPath:
             self._log.add((p,), self._evaluator())
         self.losses[p] = self._log.values[p,]
         return self.losses[p]
+
+    def report(self) -> SearchReport:
+        """What the path came to."""
+        losses = self.losses
+        return SearchReport(
+            1, len(losses), self._log.seconds, losses[min(losses)], losses[self.best()]
+        )
 
     def close(self) -> None:
         """Close the log."""

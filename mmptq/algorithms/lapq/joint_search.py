@@ -1,8 +1,10 @@
 """LAPQ's third phase: all steps together, by a gradient-free search on the loss."""
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +12,17 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from mmptq.algorithms.base import Step
+from mmptq.algorithms.lapq.held_out import LoggedLoss, confirmed
 from mmptq.algorithms.lapq.optimizers import OPTIMIZERS
 from mmptq.algorithms.lapq.plots import plot_search
-from mmptq.algorithms.lapq.search_space import GROUPS, SCALES, SearchSpace
-from mmptq.algorithms.lapq.state import model_digest
+from mmptq.algorithms.lapq.search_space import GROUPS, SCALES, Point, SearchSpace
+from mmptq.algorithms.lapq.state import SearchReport, model_digest
 from mmptq.engine import CalibrationContext, LossEvaluator, SearchLog
 from mmptq.errors import ConfigError, NumericalError
 from mmptq.registry import OBJECTIVES, STEPS, build
 
 LOG_NAME = "joint_search.jsonl"
+HELD_OUT_LOG_NAME = "joint_search_held_out.jsonl"
 _EXPECTED_PER_LINE = 9  # evaluations of one line search, for the ETA
 _REPORT_SECONDS = 10.0
 _WORST = 1e30  # what an optimizer is told in place of infinity, with which it cannot compute
@@ -32,6 +36,9 @@ class JointSearch(Step):
     evaluated, so it is never worse than its start by its own objective. Every evaluation is in
     ``<work_dir>/stages/joint_search.jsonl``; a run that was killed goes on from there.
 
+    With few images, part of what a search finds holds for these images only. ``held_out`` keeps
+    a share of them from the search and takes back each move that these do not confirm.
+
     Args:
         objective: The loss, a config of a class registered in ``OBJECTIVES``.
         optimizer: ``'Powell'``, ``'CoordinateDescent'``, ``'NelderMead'`` or ``'COBYLA'``.
@@ -41,6 +48,7 @@ class JointSearch(Step):
         scale: ``'log'`` or ``'linear'`` multipliers.
         bounds: Least and largest multiplier of a step.
         resolution: Grid of the multipliers.
+        held_out: Share of the calibration images that the search does not see, in [0, 1).
         incremental: Recompute only what lies behind the steps that changed.
         cache_gb: Memory budget of the loss evaluation, in GiB.
 
@@ -58,6 +66,7 @@ class JointSearch(Step):
         scale: str = "log",
         bounds: tuple[float, float] = (0.25, 4.0),
         resolution: float = 0.01,
+        held_out: float = 0.0,
         incremental: bool = True,
         cache_gb: float = 2.0,
     ) -> None:
@@ -72,6 +81,8 @@ class JointSearch(Step):
             raise ConfigError(f"JointSearch.bounds = {bounds!r}: must be 0 < least <= 1 <= largest")
         if not 0.0 < resolution < 1.0:
             raise ConfigError(f"JointSearch.resolution = {resolution!r}: must be in (0, 1)")
+        if not 0.0 <= held_out < 1.0:
+            raise ConfigError(f"JointSearch.held_out = {held_out!r}: must be in [0, 1)")
         self.objective, self.optimizer = dict(objective), optimizer
         self.max_iters, self.max_evals = max_iters, max_evals
         self.space = {
@@ -80,31 +91,64 @@ class JointSearch(Step):
             "bounds": tuple(bounds),
             "resolution": resolution,
         }
-        self.incremental, self.cache_gb = incremental, cache_gb
+        self.held_out, self.incremental, self.cache_gb = held_out, incremental, cache_gb
+        self.report: SearchReport | None = None  # of the last run
 
     def run(self, context: CalibrationContext) -> None:
         """Change the steps of the model's quantizers."""
         space = SearchSpace(context.model, **self.space)  # type: ignore[arg-type]
-        search = _Search(self, context, space)
-        try:
-            OPTIMIZERS[self.optimizer](search, np.zeros(len(space)), self.max_iters)
-        except _BudgetSpentError:
-            pass
-        finally:
-            search.close()
-        space.apply(search.best_point)
-        print_log(search.summary(), logger="current")
-        if is_main_process():
-            plot_search(search.losses, context.store.folder.parent / "joint_search.png")
-
-    def header(self, context: CalibrationContext) -> dict[str, Any]:
-        """What the values of a point depend on."""
-        return {
+        header = {
             "step": "JointSearch",
             "objective": self.objective,
             "space": self.space,
             "start": model_digest(context.model, ranges=True),
         }
+        total = len(context.data.paths)
+        seen = range(total - int(total * self.held_out))
+        with self._loss(context, space, seen, header, LOG_NAME) as loss:
+            search = _Search(self, context, space, loss)
+            with contextlib.closing(search), contextlib.suppress(_BudgetSpentError):
+                OPTIMIZERS[self.optimizer](search, np.zeros(len(space)), self.max_iters)
+            point, self.report = search.best_point, search.report()
+        if len(seen) < total:
+            rest = range(len(seen), total)
+            with self._loss(context, space, rest, header, HELD_OUT_LOG_NAME) as loss:
+                point, self.report = _confirm(point, self.report, loss)
+        space.apply(point)
+        print_log(f"JointSearch: {self.report}", logger="current")
+        if is_main_process():
+            plot_search(search.losses, context.store.folder.parent / "joint_search.png")
+
+    def _loss(
+        self,
+        context: CalibrationContext,
+        space: SearchSpace,
+        images: range,
+        header: Mapping[str, Any],
+        log_name: str,
+    ) -> LoggedLoss:
+        """The loss on some of the images."""
+        header = {**header, "images": [images.start, images.stop]}
+        return LoggedLoss(
+            space,
+            SearchLog(context.store.folder / log_name, header),
+            lambda: LossEvaluator(
+                context, self.objective, self.incremental, self.cache_gb, positions=images
+            ),
+        )
+
+
+def _confirm(point: Point, report: SearchReport, loss: LoggedLoss) -> tuple[Point, SearchReport]:
+    """Take back what held-out images do not confirm."""
+    found = confirmed(point, loss)
+    start = (0.0,) * len(point)
+    return found, replace(
+        report,
+        evaluations=report.evaluations + len(loss.log.values),
+        seconds=report.seconds + loss.log.seconds,
+        held_out=(loss(start), loss(point), loss(found)),
+        taken_back=sum(a != b for a, b in zip(point, found, strict=True)),
+    )
 
 
 class _BudgetSpentError(Exception):
@@ -114,15 +158,12 @@ class _BudgetSpentError(Exception):
 class _Search:
     """The function that the optimizer minimises, with all that is around it."""
 
-    def __init__(self, step: JointSearch, context: CalibrationContext, space: SearchSpace) -> None:
-        self._space, self._max_evals = space, step.max_evals
-        self._log = SearchLog(context.store.folder / LOG_NAME, step.header(context))
-        self._make_evaluator = lambda: LossEvaluator(
-            context, step.objective, step.incremental, step.cache_gb
-        )
-        self._evaluator: LossEvaluator | None = None
-        self._seen: dict[tuple[float, ...], float] = {}
-        self._started = self._reported = time.monotonic()
+    def __init__(
+        self, step: JointSearch, context: CalibrationContext, space: SearchSpace, loss: LoggedLoss
+    ) -> None:
+        self._space, self._loss, self._max_evals = space, loss, step.max_evals
+        self._seen: dict[Point, float] = {}
+        self._reported = time.monotonic()
         self.losses: list[float] = []
         self.best_point = space.rounded([0.0] * len(space))
         self.best_loss = math.inf
@@ -132,31 +173,21 @@ class _Search:
 
     def __call__(self, x: np.ndarray) -> float:
         """Loss at ``x``, very large where it is not finite."""
-        return min(self._loss(self._space.rounded(x)), _WORST)
-
-    def _loss(self, point: tuple[float, ...]) -> float:
-        if point in self._seen:
-            return self._seen[point]
-        if self._max_evals is not None and len(self.losses) >= self._max_evals:
-            raise _BudgetSpentError
-        next(self._progress)
-        loss = self._evaluate(point)
-        loss = loss if math.isfinite(loss) else math.inf
-        self._seen[point] = loss
-        self.losses.append(loss)
-        if loss < self.best_loss:
-            self.best_point, self.best_loss = point, loss
-        self._report(loss)
-        return loss
+        point = self._space.rounded(x)
+        if point not in self._seen:
+            if self._max_evals is not None and len(self.losses) >= self._max_evals:
+                raise _BudgetSpentError
+            next(self._progress)
+            self._note(point, self._loss(point))
+        return min(self._seen[point], _WORST)
 
     def close(self) -> None:
-        """End the progress report and close the log."""
+        """End the progress report."""
         self._done = True
         next(self._progress, None)
-        self._log.close()
 
-    def summary(self) -> str:
-        """One line for the log.
+    def report(self) -> SearchReport:
+        """What the search came to.
 
         Raises:
             NumericalError: No loss was finite.
@@ -165,25 +196,16 @@ class _Search:
             raise NumericalError(
                 "JointSearch: the loss is not finite at any point; start from better ranges"
             )
-        seconds = time.monotonic() - self._started
-        return (
-            f"JointSearch: loss {self.losses[0]:.5f} -> {self.best_loss:.5f} in "
-            f"{len(self.losses)} evaluations over {len(self._space)} variables, {seconds:.0f} s"
+        seconds = self._loss.log.seconds
+        return SearchReport(
+            len(self._space), len(self.losses), seconds, self.losses[0], self.best_loss
         )
 
-    def _evaluate(self, point: tuple[float, ...]) -> float:
-        """From the log, where an earlier run wrote it down."""
-        if point not in self._log.values:
-            self._space.apply(point)
-            if self._evaluator is None:
-                self._evaluator = self._make_evaluator()
-            loss = self._evaluator()
-            best = min(loss, self.best_loss) if math.isfinite(loss) else self.best_loss
-            seconds = round(time.monotonic() - self._started, 3)
-            self._log.add(point, loss, best=best, seconds=seconds)
-        return self._log.values[point]
-
-    def _report(self, loss: float) -> None:
+    def _note(self, point: Point, loss: float) -> None:
+        self._seen[point] = loss
+        self.losses.append(loss)
+        if loss < self.best_loss:
+            self.best_point, self.best_loss = point, loss
         if time.monotonic() - self._reported > _REPORT_SECONDS:
             self._reported = time.monotonic()
             text = f"{len(self.losses)} evaluations, loss {loss:.5f}, best {self.best_loss:.5f}"

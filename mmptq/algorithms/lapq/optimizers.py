@@ -42,10 +42,10 @@ def cobyla(function: Function, x: np.ndarray, max_iters: int) -> None:
 
 
 def coordinate_descent(function: Function, x: np.ndarray, max_iters: int) -> None:
-    """Each coordinate in turn: unit steps that double while they help, then halve twice.
+    """Each coordinate in turn: unit steps that double while they help, then half a step.
 
-    Takes about five evaluations a coordinate, half of what Powell takes, and never accepts a worse
-    point.
+    Takes about four evaluations a coordinate, less than half of what Powell takes, and never
+    accepts a worse point.
     """
     x, best = np.array(x, dtype=float), function(x)
     for _ in range(max_iters):
@@ -71,12 +71,10 @@ def _descend(function: Function, x: np.ndarray, best: float, i: int) -> tuple[np
                 step *= 2.0
                 moved, value = tried(sign * step)
             break
-    for size in (0.5, 0.25):
-        for sign in (1.0, -1.0):
-            moved, value = tried(sign * size)
-            if value < best:
-                x, best = moved, value
-                break
+    for half in (0.5, -0.5):
+        moved, value = tried(half)
+        if value < best:
+            return moved, value
     return x, best
 
 

@@ -15,6 +15,8 @@ UNIT_STEP = 0.1  # by how much a multiplier changes per unit of x, around 1
 GROUPS = ("tensor", "unit")
 SCALES = ("log", "linear")
 
+Point = tuple[float, ...]  # coordinates on the grid of the space
+
 
 @dataclass
 class Variable:
@@ -88,7 +90,7 @@ class SearchSpace:
     def __len__(self) -> int:
         return len(self.variables)
 
-    def rounded(self, x: Iterable[float]) -> tuple[float, ...]:
+    def rounded(self, x: Iterable[float]) -> Point:
         """``x`` on the grid and within the bounds."""
         low, high = (self._coordinate(m) for m in self._bounds)
         steps = (round(min(max(float(v), low), high) / self._grid) for v in x)

@@ -19,6 +19,7 @@ from mmptq.algorithms.reconstruction.progress import Progress
 from mmptq.algorithms.reconstruction.report import Report, UnitReport
 from mmptq.engine.capture import UnitCapture, UnitData
 from mmptq.engine.context import CalibrationContext
+from mmptq.engine.memory import keep_freed_memory
 from mmptq.engine.reconstruction import Group, LoopSettings, Policy, UnitLoop
 from mmptq.engine.unit_problem import TrainedForm, UnitProblem
 from mmptq.engine.units import Unit, call_graph, find_units
@@ -30,6 +31,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "published": {"iters": 20000, "batch_size": 2},
     "fast": {"iters": 300, "batch_size": 8},
 }
+
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class Reconstruction(Step):
@@ -47,6 +50,7 @@ class Reconstruction(Step):
         iters: Iterations a unit.
         batch_size: Images in a mini-batch, of each process.
         accumulate: Parts of a mini-batch computed one after another, to save memory.
+        precision: ``'float32'``, or in mixed precision ``'bfloat16'`` or ``'float16'``.
         probe_images: Images on which a unit's loss is measured, of each process.
         cache: ``dict(max_gb=4.0, dtype='float32' or 'float16', device=None)``: where captured
             activations are kept.
@@ -67,6 +71,7 @@ class Reconstruction(Step):
         iters: int | None = None,
         batch_size: int | None = None,
         accumulate: int = 1,
+        precision: str = "float32",
         probe_images: int = 8,
         cache: Mapping[str, Any] | None = None,
         log_interval: int | None = None,
@@ -76,6 +81,9 @@ class Reconstruction(Step):
         self.iters = defaults["iters"] if iters is None else iters
         self.batch_size = defaults["batch_size"] if batch_size is None else batch_size
         self.accumulate, self.probe_images = accumulate, probe_images
+        known = precision in PRECISIONS
+        self.check("precision", precision, known, f"one of {', '.join(PRECISIONS)}")
+        self.precision = precision
         self.cache = parse_cache(cache or {})
         self.checkpoint_interval = checkpoint_interval
         counts = {
@@ -142,6 +150,7 @@ class Reconstruction(Step):
             self.iters,
             self.batch_size,
             self.accumulate,
+            precision=self.precision,
             log_interval=self.log_interval,
             checkpoint_interval=self.checkpoint_interval,
         )
@@ -152,12 +161,15 @@ class Reconstruction(Step):
         check_ranges(model, type(self).__name__)
         check_images(context)
         model.eval()
+        keep_freed_memory()
         for _, layer in model.quant_layers():
             layer.set_weight_correction(None)  # it refers to the weight before reconstruction
         graph = call_graph(model, context.adapter)
         units = find_units(model, context.adapter, graph, self.granularity)
         progress = Progress(context.store, type(self).__name__, model)
-        report = Report(context.store.folder.parent / "reconstruction", type(self).__name__)
+        report = Report(
+            context.store.folder.parent / "reconstruction", type(self).__name__, context.record
+        )
         capture = UnitCapture(context, units, graph, self.cache, self.needs_labels)
         seed = torch.initial_seed() % 2**31
         with reconstructing(model, self.activations):
@@ -191,7 +203,7 @@ class Reconstruction(Step):
         problem = UnitProblem(module, unit, form, data)
         probe = list(range(min(self.probe_images, data.num_images)))
         before = problem.measure(probe)
-        rows: list[dict[str, Any]] = []
+        log = report.log(unit.name)
         groups = [group for group in self.groups(form) if group.params]
         if groups:
             for group in groups:
@@ -200,10 +212,9 @@ class Reconstruction(Step):
             kept = {name: layer.weight.detach().clone() for name, layer in form.layers.items()}
             with form.attached():
                 policy = self.policy(problem, probe)
-                loop = UnitLoop(problem, groups, policy, self.loop_settings(), seed, probe)
+                loop = UnitLoop(problem, groups, policy, self.loop_settings(), seed, probe, log)
                 with torch.enable_grad():
                     loop.run(progress.snapshot, progress.save_snapshot)
-                rows = loop.rows
             after = finish(problem, form, kept, probe, before)
         else:
             after = before
@@ -212,11 +223,11 @@ class Reconstruction(Step):
             len(unit.layers),
             before,
             after,
-            stops=sum(row.get("event") == "stop" for row in rows),
-            forced=sum(bool(row.get("forced")) for row in rows),
+            stops=sum(row.get("event") == "stop" for row in log.rows),
+            forced=sum(bool(row.get("forced")) for row in log.rows),
             seconds=time.perf_counter() - start,
         )
-        report.unit(result, rows)
+        report.unit(result, log.rows)
         return dataclasses.asdict(result)
 
 

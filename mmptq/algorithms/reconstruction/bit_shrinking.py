@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from mmptq.algorithms.reconstruction.base import Reconstruction
+from mmptq.algorithms.reconstruction.final_rounding import FinalRounding
 from mmptq.algorithms.reconstruction.forms import learned_steps, step_group, weight_quantizers
 from mmptq.algorithms.reconstruction.shrinking import (
     LR_SCHEDULES,
@@ -43,6 +44,8 @@ class BitShrinking(Reconstruction):
         lr_step: Learning rate of the steps, as a share of the step.
         lr_schedule: ``'hold'`` or ``'restart'``, see :class:`ShrinkSettings`.
         drop_prob: Probability of dropping the activations' quantization, as in QDrop.
+        adaptive_rounding: Share of the iterations, at the end, in which the rounding of weights is
+            learned as in AdaRound, with weights held; 0 for none.
         common: See :class:`Reconstruction`.
     """
 
@@ -51,19 +54,24 @@ class BitShrinking(Reconstruction):
         mode: str = "shrink",
         b0: float = 8.0,
         tau: float = 0.3,
-        shrink_share: float = 0.3,
-        stops: int = 6,
+        shrink_share: float = 0.2,
+        stops: int = 3,
         forced_share: float = 0.5,
         lr_weight: float | None = None,
         lr_step: float | None = None,
         lr_schedule: str = "hold",
         drop_prob: float = 0.5,
+        adaptive_rounding: float = 0.0,
         preset: str = "published",
         **common: Any,
     ) -> None:
         super().__init__(preset=preset, **common)
         fast = preset == "fast"
         self.mode, self.b0, self.tau, self.drop_prob = mode, b0, tau, drop_prob
+        self.adaptive_rounding = adaptive_rounding
+        # Rounding begins after this many iterations.
+        self.shrink_iters = round(self.iters * (1.0 - adaptive_rounding))
+        self.lr_rounding = 3e-2 if fast else 1e-3
         self.shrink_share, self.stops = shrink_share, stops
         self.forced_share, self.lr_schedule = forced_share, lr_schedule
         self.lr_weight = lr_weight or (1e-2 if fast else 2e-3)
@@ -73,7 +81,9 @@ class BitShrinking(Reconstruction):
         self.check("lr_schedule", lr_schedule, known, f"one of {', '.join(LR_SCHEDULES)}")
         self.check("stops", stops, isinstance(stops, int) and stops >= 1, "a whole number from 1")
         least = {"shrink": stops, "progressive": math.ceil(b0) + 1}.get(mode, 1)
-        self.check("iters", self.iters, self.iters >= least, f"{least} or more for mode {mode!r}")
+        self.check("adaptive_rounding", adaptive_rounding, 0 <= adaptive_rounding < 1, "in [0, 1)")
+        enough = self.shrink_iters >= least
+        self.check("iters", self.iters, enough, f"{least} or more for mode {mode!r}")
         self.check("b0", b0, 1 <= b0 <= MAX_BITS, f"in [1, {MAX_BITS:g}]")
         self.check("tau", tau, tau > 0, "positive")
         self.check("shrink_share", shrink_share, 0 < shrink_share <= 1, "in (0, 1]")
@@ -97,11 +107,21 @@ class BitShrinking(Reconstruction):
             weight: Any = form.layers[name].weight
             size = float(weight.detach().square().mean().sqrt())
             groups.append(Group([weight], self.lr_weight * size))
+        if self.adaptive_rounding:
+            v = [
+                q.prepare_rounding(form.layers[n].weight)
+                for n, q in form.weights.items()
+                if isinstance(q, LearnedStepQuantizer)
+            ]
+            groups.append(Group(v, self.lr_rounding))
         return groups
 
     def policy(self, problem: UnitProblem, probe: list[int]) -> Policy:
-        """The shrinking."""
-        return ShrinkPolicy(problem, self.shrink_settings(), probe)
+        """The shrinking, then learned rounding if asked for."""
+        policy = ShrinkPolicy(problem, self.shrink_settings(), probe)
+        if not self.adaptive_rounding:
+            return policy
+        return FinalRounding(policy, problem.form, self.shrink_iters, self.iters, 0.01)
 
     def shrink_settings(self) -> ShrinkSettings:
         """The schedule of a unit."""
@@ -109,7 +129,7 @@ class BitShrinking(Reconstruction):
             self.mode,
             self.b0,
             self.tau,
-            self.iters,
+            self.shrink_iters,
             self.shrink_share,
             self.stops,
             self.forced_share,

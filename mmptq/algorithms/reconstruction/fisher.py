@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmptq.engine.capture import WEIGHT, UnitData
@@ -33,7 +34,8 @@ def add_fisher_weights(
     model, adapter = context.model, context.adapter
     module = adapter.model.get_submodule(unit.name)
     total, count = 0.0, 0
-    for image, (position, batch) in enumerate(context.data):
+    image = 0
+    for position, batch in context.data:
         batch = model.data_preprocessor(batch, False)
         inputs, samples = batch["inputs"], batch["data_samples"]
         region, outputs = frozen[position], list[Tensor]()
@@ -48,10 +50,15 @@ def add_fisher_weights(
             handle.remove()
         grads = torch.autograd.grad(loss, outputs, allow_unused=True)
         for call, (grad, output) in enumerate(zip(grads, outputs, strict=True)):
-            square = torch.zeros_like(output) if grad is None else grad.square()
+            # A batch's loss is the mean over its images.
+            square = torch.zeros_like(output) if grad is None else (len(inputs) * grad).square()
             total, count = total + float(square.double().sum()), count + square.numel()
-            data.store.put((_RAW, image, call), [square])
-    mean = total / max(count, 1)
+            for offset, part in enumerate(square.chunk(len(inputs))):
+                data.store.put((_RAW, image + offset, call), [part])
+        image += len(inputs)
+    sums = torch.tensor([total, count], dtype=torch.float64)
+    all_reduce(sums)  # one scale for all processes
+    mean = float(sums[0] / sums[1].clamp(min=1.0))
     for image in range(data.num_images):
         for call in range(data.num_calls):
             (square,) = data.store.get((_RAW, image, call))

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
+from mmptq.engine.context import Record
+from mmptq.engine.reconstruction import Row, RowLog
 from mmptq.fileio import atomic_write
 
 
@@ -37,19 +39,54 @@ class UnitReport:
     seconds: float
 
 
+class UnitLog(RowLog):
+    """Rows of one unit, written down as they come, to a file and as curves.
+
+    Args:
+        path: The file.
+        tag: Of the unit's curves.
+        record: Gets each row's numbers, see :class:`mmptq.engine.context.Record`.
+    """
+
+    def __init__(self, path: Path, tag: str, record: Record) -> None:
+        super().__init__()
+        self._path, self._tag, self._record = path, tag, record
+
+    def restart(self, rows: Sequence[Row]) -> None:
+        """As in the base class; what a killed run wrote beyond its snapshot is removed."""
+        super().restart(rows)
+        if is_main_process():
+            with atomic_write(self._path) as file:
+                file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def add(self, row: Row) -> None:
+        """As in the base class."""
+        super().add(row)
+        if is_main_process():
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        numbers = {k: float(v) for k, v in row.items() if isinstance(v, int | float)}
+        self._record(self._tag, numbers, int(numbers.pop("iteration")))
+
+
 class Report:
     """Writes ``<folder>/<step>/<unit>.jsonl`` and ``.png``, and ``<folder>/<step>/summary.*``.
 
     Args:
         folder: In the work directory.
         step: Name of the step.
+        record: Gets the units' curves.
     """
 
-    def __init__(self, folder: Path, step: str) -> None:
-        self._folder, self._step = folder / step, step
+    def __init__(self, folder: Path, step: str, record: Record) -> None:
+        self._folder, self._step, self._record = folder / step, step, record
 
-    def unit(self, report: UnitReport, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write a unit's log and plot."""
+    def log(self, unit: str) -> UnitLog:
+        """The log of a unit that begins."""
+        return UnitLog(self._folder / f"{unit}.jsonl", f"{self._step}/{unit}", self._record)
+
+    def unit(self, report: UnitReport, rows: Sequence[Row]) -> None:
+        """Tell of a finished unit, and plot it."""
         if not is_main_process():
             return
         ratio = report.after / report.before if report.before else 1.0
@@ -58,9 +95,6 @@ class Report:
             f"({ratio:.2f} of it) in {report.seconds:.1f} s",
             logger="current",
         )
-        lines = "".join(json.dumps(dict(row)) + "\n" for row in rows)
-        with atomic_write(self._folder / f"{report.name}.jsonl") as file:
-            file.write(lines.encode())
         if rows:
             with atomic_write(self._folder / f"{report.name}.png") as file:
                 plot_unit(report.name, rows).savefig(file, format="png")
@@ -97,7 +131,7 @@ def summary_table(reports: Sequence[UnitReport]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def plot_unit(name: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
+def plot_unit(name: str, rows: Sequence[Row]) -> Figure:
     """Loss (and sharpness) over iterations; below, where it moves, the bit-width."""
     moves = any("b_w" in row for row in rows)
     # Without pyplot: no global state, no display.
@@ -122,7 +156,7 @@ def plot_unit(name: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def _plot_bits(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def _plot_bits(axes: Any, rows: Sequence[Row]) -> None:
     rows = [row for row in rows if "b_w" in row]
     for key, label in (("b_w", "weights"), ("b_a", "activations")):
         points = [(row["iteration"], row[key]) for row in rows if row[key] is not None]
@@ -135,5 +169,5 @@ def _plot_bits(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     axes.legend(fontsize="small")
 
 
-def _smallest(rows: Sequence[Mapping[str, Any]]) -> float:
+def _smallest(rows: Sequence[Row]) -> float:
     return min((row["R"] for row in rows if row.get("R", 0.0) > 0.0), default=1.0)

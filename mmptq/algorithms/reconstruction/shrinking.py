@@ -7,6 +7,7 @@ bit-width) to 0 (each at its target).
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from mmptq.engine.reconstruction import Policy, Row
@@ -15,7 +16,7 @@ from mmptq.quantizers import LearnedStepQuantizer
 
 MODES = ("shrink", "direct", "progressive")
 LR_SCHEDULES = ("hold", "restart")
-BISECTIONS = 7  # the position is found to within 1/128 of its last value
+BISECTIONS = 5  # the position is found to within 1/32 of its last value
 
 
 def largest_shrink(measure: Callable[[float], float], position: float, limit: float) -> float:
@@ -109,13 +110,15 @@ class ShrinkPolicy(Policy):
             return {"event": "start", **self._losses(self._measure(0.0), None)}
         if self.position == 0.0 or not self._is_stop(iteration):
             return None
-        old = self._measure(self.position)
-        position, forced = self._next(iteration, old)
-        new = self._measure(position)
-        self._last_stop = iteration
-        if position == self.position:
-            return None
+        measure = cache(self._measure)  # at the parameters of this iteration
+        old = measure(self.position)
+        position, forced = self._next(iteration, old, measure)
+        new = measure(position)
+        self._last_stop, changed = iteration, position != self.position
         self.position = position
+        self._set(position)
+        if not changed:
+            return None
         return {"event": "stop", **self._losses(new, old), "limit": self._limit, "forced": forced}
 
     def lr_factor(self, iteration: int) -> float:
@@ -160,12 +163,14 @@ class ShrinkPolicy(Policy):
         lowest = min(q.target.num_bits for q in self._quantizers)
         return math.ceil(self._settings.start_bits - lowest)
 
-    def _next(self, iteration: int, loss: float) -> tuple[float, bool]:
+    def _next(
+        self, iteration: int, loss: float, measure: Callable[[float], float]
+    ) -> tuple[float, bool]:
         """The position after a stop, and whether the budget forced it."""
         if self._settings.mode == "progressive":
             step = iteration // self._dwell
             return max(1.0 - step / self._num_bits_below, 0.0), False
-        free = largest_shrink(self._measure, self.position, loss + self._limit)
+        free = largest_shrink(measure, self.position, loss + self._limit)
         at_most = self._required(iteration // self._settings.stop_iters)
         return min(free, at_most), at_most < free
 

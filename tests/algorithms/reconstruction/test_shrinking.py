@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmptq.algorithms.reconstruction.shrinking import (
+    BISECTIONS,
     ShrinkPolicy,
     ShrinkSettings,
     bits_at,
@@ -26,7 +27,7 @@ def test_bisection_finds_where_the_loss_reaches_the_limit(position: float, limit
     found = largest_shrink(measure, position, limit)
     exact = min(max(1.0 - limit / 2.0, 0.0), position)
     assert measure(found) <= limit or found == position
-    assert exact - 1e-12 <= found <= exact + position / 2**7 + 1e-12
+    assert exact - 1e-12 <= found <= exact + position / 2**BISECTIONS + 1e-12
 
 
 def test_bisection_never_trusts_what_it_has_not_measured() -> None:

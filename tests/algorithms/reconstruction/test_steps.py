@@ -1,7 +1,7 @@
 """All methods on small detectors: better than rounding to nearest, reloadable, resumable."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -41,6 +41,7 @@ METHODS: dict[str, Callable[..., Reconstruction]] = {
     "learned_steps": LearnedSteps,
     "qdrop": QDrop,
     "shrink": BitShrinking,
+    "rounded": lambda **k: BitShrinking(adaptive_rounding=0.4, **k),
     "direct": lambda **k: BitShrinking(mode="direct", **k),
     "progressive": lambda **k: BitShrinking(mode="progressive", **k),
 }
@@ -140,7 +141,7 @@ def _kill_after(context: CalibrationContext, saves: int) -> None:
     context.store.save = counted  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("method", ["qdrop", "shrink", "fisher"])
+@pytest.mark.parametrize("method", ["qdrop", "shrink", "rounded", "fisher"])
 @pytest.mark.parametrize("saves", [1, 4, 8])
 def test_a_killed_run_goes_on_to_the_same_result(
     make_context: MakeContext, method: str, saves: int
@@ -203,6 +204,62 @@ def test_logs_and_plots(make_context: MakeContext) -> None:
     assert text.splitlines()[-1].startswith("all")
 
 
+def test_curves_are_recorded_while_a_unit_runs(make_context: MakeContext) -> None:
+    context, step = make_context("retinanet", qconfig=SMALL), make_step("shrink", log_interval=5)
+    folder = context.store.folder.parent / "reconstruction/BitShrinking"
+    seen: dict[str, list[tuple[int, float]]] = {}
+
+    def record(tag: str, values: Mapping[str, float], iteration: int) -> None:
+        assert all(type(value) is float for value in values.values())
+        if "R" in values:
+            seen.setdefault(tag, []).append((iteration, values["R"]))
+        # The log's file is up to date, the unit is not finished.
+        unit = tag.removeprefix("BitShrinking/")
+        last = json.loads((folder / f"{unit}.jsonl").read_text().splitlines()[-1])
+        assert last["iteration"] == iteration
+        assert not (folder / f"{unit}.png").exists()
+
+    context.record = record
+    run(context, step)
+    assert len(seen) == 5
+    for tag, points in seen.items():
+        text = (folder / f"{tag.removeprefix('BitShrinking/')}.jsonl").read_text()
+        rows = [json.loads(line) for line in text.splitlines()]
+        assert points == [(row["iteration"], row["R"]) for row in rows if "R" in row]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_learns_as_well(make_context: MakeContext, precision: str) -> None:
+    """Near the result in single precision, but not the same."""
+    ends = {}
+    for name in ("float32", precision):
+        context = make_context("retinanet", qconfig=SMALL, folder=name)
+        step = make_step("qdrop", iters=10, precision=name)
+        run(context, step)
+        ends[name] = [unit["after"] / unit["before"] for unit in summary(context, step)]
+    assert ends["float32"] != ends[precision]
+    assert sum(ends[precision]) == pytest.approx(sum(ends["float32"]), rel=0.1)
+    assert sum(ends[precision]) / len(ends[precision]) < 0.95
+
+
+def test_adaptive_rounding_decides_every_weight(make_context: MakeContext) -> None:
+    """The rounding begins late, and each weight ends on its grid."""
+    context, step = make_context("retinanet", qconfig=SMALL), make_step("rounded", log_interval=1)
+    run(context, step)
+    folder = context.store.folder.parent / "reconstruction/BitShrinking"
+    text = (folder / "backbone.layer3.0.jsonl").read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    (begin,) = [row["iteration"] for row in rows if row.get("event") == "rounding"]
+    assert begin == 12
+    assert all(("settled" in row) == (row["iteration"] >= begin) for row in rows if "loss" in row)
+    improved = [u["name"] for u in summary(context, step) if u["after"] < u["before"]]
+    assert len(improved) >= 3
+    for name, layer in context.model.quant_layers():
+        if any(name.startswith(unit) for unit in improved):  # else it is as it was
+            assert layer.weight_quantizer is not None
+            assert torch.equal(layer.weight_quantizer(layer.weight), layer.weight)
+
+
 def test_a_unit_that_got_worse_is_left_as_it_was(make_context: MakeContext) -> None:
     context = make_context("retinanet", qconfig=SMALL)
     start = state(context)
@@ -232,9 +289,11 @@ def test_bit_shrinking_arguments() -> None:
         (dict(mode="fast"), "BitShrinking.mode = 'fast': must be one of shrink, direct, progr"),
         (dict(tau=0), "BitShrinking.tau = 0: must be positive"),
         (dict(b0=20), r"BitShrinking.b0 = 20: must be in \[1, 16\]"),
-        (dict(iters=4), "BitShrinking.iters = 4: must be 6 or more for mode 'shrink'"),
+        (dict(iters=2), "BitShrinking.iters = 2: must be 3 or more for mode 'shrink'"),
         (dict(iters=8, mode="progressive"), "must be 9 or more for mode 'progressive'"),
         (dict(stops=0), "BitShrinking.stops = 0"),
+        (dict(adaptive_rounding=1.0), r"BitShrinking.adaptive_rounding = 1.0: must be in \[0, 1\)"),
+        (dict(precision="half"), "BitShrinking.precision = 'half': must be one of float32, bfl"),
         (dict(lr_schedule="cosine"), "BitShrinking.lr_schedule = 'cosine'"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -1,0 +1,125 @@
+"""What capturing the units' data costs, in time against one forward and in memory against a budget.
+
+Walks once through all units of a config's detector, as a reconstruction does, but adjusts nothing.
+Times are CPU seconds of this process. Memory is what the process has at most, above what it had
+before; the activations of the forward under way come on top of the budget.
+
+  python benchmarks/reconstruction/capture.py configs/demo/retinanet_w4a4_qdrop.py --max-gb 0.05 4
+"""
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from mmptq.engine import CalibrationContext
+from mmptq.engine.capture import CacheSettings, UnitCapture
+from mmptq.engine.units import call_graph, find_units
+from mmptq.registry import STEPS, build
+from mmptq.runner import CalibrationRunner
+from mmptq.runner.prepare_config import set_data_root
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "config", nargs="?", default=str(ROOT / "configs/demo/retinanet_w4a4_qdrop.py")
+    )
+    parser.add_argument("--data-root", help="replaces the config's data_root")
+    parser.add_argument("--checkpoint", help="float weights (default: the config's load_from)")
+    parser.add_argument("--images", type=int, default=64, help="calibration images")
+    parser.add_argument("--max-gb", nargs="+", type=float, default=[0.05, 4.0])
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        context = make_context(args, folder)
+        forward = forward_seconds(context)
+        print(f"{args.config}, {args.images} images: one forward of all {forward:.2f} s\n")
+        print("| budget GB | units | capture of one unit, median (most) | all units | peak MB |")
+        print("|---|---|---|---|---|")
+        for budget in args.max_gb:
+            print_row(context, budget, forward)
+
+
+def print_row(context: CalibrationContext, budget: float, forward: float) -> None:
+    """Walk through all units within a budget; times in forwards."""
+    idle = restart_peak()
+    seconds = walk(context, CacheSettings(max_gb=budget))
+    shares = [value / forward for value in seconds]
+    print(
+        f"| {budget:g} | {len(shares)} | {statistics.median(shares):.2f} ({max(shares):.2f}) "
+        f"| {sum(shares):.1f} | {peak_mb() - idle:.0f} |",
+        flush=True,
+    )
+
+
+def walk(context: CalibrationContext, cache: CacheSettings) -> list[float]:
+    """Seconds of capturing each unit's float input, quantized input and float output."""
+    graph = call_graph(context.model, context.adapter)
+    units = find_units(context.model, context.adapter, graph, "block")
+    capture = UnitCapture(context, units, graph, cache)
+    seconds = []
+    for index in range(len(units)):
+        begin = time.process_time()
+        data = capture.float_data(index)
+        capture.add_quantized(index, data)
+        seconds.append(time.process_time() - begin)
+    return seconds
+
+
+@torch.no_grad()
+def forward_seconds(context: CalibrationContext) -> float:
+    """One quantized forward of all images."""
+    begin = time.process_time()
+    for _, batch in context.data:
+        batch = context.model.data_preprocessor(batch, False)
+        context.model.start_pass()
+        frozen = context.adapter.freeze(batch["inputs"], batch["data_samples"], False)
+        context.model.start_pass()
+        context.adapter.head_outputs(batch["inputs"], frozen)
+    return time.process_time() - begin
+
+
+def make_context(args: argparse.Namespace, folder: str) -> CalibrationContext:
+    """The config's model with MMSE ranges."""
+    cfg = Config.fromfile(args.config)
+    if args.data_root:
+        set_data_root(cfg, args.data_root)
+    cfg.load_from = args.checkpoint or cfg.load_from
+    cfg.work_dir, cfg.log_level = folder, "WARNING"
+    cfg.calib_cfg.num_images = args.images
+    cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
+    runner = CalibrationRunner.from_cfg(cfg)
+    context = runner.setup()
+    runner.prepare_model(context)
+    build(STEPS, dict(cfg.calib_cfg.steps[0]), "calib_cfg.steps[0]").run(context)
+    context.model.eval()
+    return context
+
+
+def restart_peak() -> float:
+    """Begin to measure this process's largest memory anew (needs Linux); what it has now, in MB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_mb()
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""MobileNetV2 at W4A4 on ImageNet, ranges by MMSE."""
+
+_base_ = [
+    "./_base_/mobilenetv2_imagenet.py",
+    "../_base_/quant/w4a4.py",
+    "./_base_/calib/mmse.py",
+]
+
+model = dict(type="mmptq.QuantClassifier", classifier_type=_base_.model.type)

@@ -1,0 +1,9 @@
+"""ResNet-18 at W8A8 on ImageNet, ranges by MMSE."""
+
+_base_ = [
+    "./_base_/resnet18_imagenet.py",
+    "../_base_/quant/w8a8.py",
+    "./_base_/calib/mmse.py",
+]
+
+model = dict(type="mmptq.QuantClassifier", classifier_type=_base_.model.type)

@@ -1,0 +1,9 @@
+"""ResNet-56 at W4A4 on CIFAR-10, by AdaRound."""
+
+_base_ = [
+    "./_base_/resnet56_cifar10.py",
+    "./_base_/w4a4.py",
+    "./_base_/calib/adaround.py",
+]
+
+model = dict(type="mmptq.QuantClassifier", classifier_type=_base_.model.type)

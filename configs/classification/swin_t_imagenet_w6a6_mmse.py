@@ -1,0 +1,9 @@
+"""Swin-T at W6A6 on ImageNet, ranges by MMSE."""
+
+_base_ = [
+    "./_base_/swin_t_imagenet.py",
+    "../_base_/quant/w6a6.py",
+    "./_base_/calib/mmse.py",
+]
+
+model = dict(type="mmptq.QuantClassifier", classifier_type=_base_.model.type)

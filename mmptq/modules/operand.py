@@ -1,0 +1,38 @@
+"""Operands of a matrix product of two activations."""
+
+import torch
+from torch import Tensor, nn
+
+from mmptq.modules.layer import QuantLayer
+
+
+class Operand(nn.Module):
+    """What a matrix product reads on one of its sides; passes it on.
+
+    A product of two activations has no module of its own that could be swapped, so each of its
+    sides gets one: the trace sees it, and the plan gives it a quantizer like any layer's input.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x``, behind an autograd node of its own, by which the trace knows it."""
+        return x.view_as(x)
+
+
+class QuantOperand(QuantLayer):
+    """An operand read through a quantizer: a layer with an input, and without a weight.
+
+    An empty tensor stands for the weight, so that whoever goes through all layers need not ask.
+    """
+
+    @classmethod
+    def from_float(cls, operand: Operand) -> "QuantOperand":
+        """Take the place of ``operand``."""
+        layer = cls()
+        layer.training = operand.training
+        layer.register_buffer("weight", torch.empty(0), persistent=False)
+        layer._init_quantizers()
+        return layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What this call's quantizer makes of ``x``."""
+        return self.quantize_input(x).view_as(x)

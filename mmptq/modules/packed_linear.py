@@ -1,0 +1,28 @@
+"""Several projections whose weights are stacked in one matrix."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmptq.modules.linear import QuantLinear
+
+
+class PackedLinear(nn.Linear):
+    """``nn.Linear`` of which a call may compute some of the output features only.
+
+    The projections of queries, keys and values are one matrix. Self-attention multiplies by the
+    whole of it; where query, key and value differ, each has a call of its own.
+    """
+
+    def forward(self, input: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Output features ``start`` to ``stop`` (all) of ``input`` ``(..., in_features)``."""
+        bias = None if self.bias is None else self.bias[start:stop]
+        return F.linear(input, self.weight[start:stop], bias)
+
+
+class QuantPackedLinear(QuantLinear):
+    """:class:`PackedLinear` on a quantized input with a quantized weight; the bias stays float."""
+
+    def forward(self, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """As the float layer's."""
+        bias = None if self.bias is None else self.bias[start:stop]
+        return F.linear(self.quantize_input(x), self.quantized_weight()[start:stop], bias)
