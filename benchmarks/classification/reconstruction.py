@@ -2,9 +2,9 @@
 
 The protocol of QDrop's released code: affine per-channel weights, one step a tensor of activations,
 first and last layer in 8 bit, 1024 calibration images, ranges by L_2.4, 1000 iterations a block of
-32 images, all 10000 test images. Prints the table of docs/results.md. Cells that the JSON file holds
-are not measured again and a killed one goes on within its block, so the command may be stopped and
-started at will.
+32 images, all 10000 test images. Prints the table of docs/results.md. Cells that the JSON file
+holds are not measured again and a killed one goes on within its block, so the command may be
+stopped and started at will.
 
   python benchmarks/classification/reconstruction.py --data-root data/cifar10
   python benchmarks/classification/reconstruction.py --models resnet20 --bits W2A2 \
