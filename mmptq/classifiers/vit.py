@@ -24,9 +24,9 @@ class VisionTransformer(ImageClassifier):
         depth: Number of blocks.
         num_heads: Of each block's attention.
         mlp_ratio: Width of a block's hidden layer, in tokens.
-        conv_stem: Patches by convolutions of stride 2, with norms (Xiao et al. 2021, "Early convolutions help
-            transformers see better"), with which small sets suffice, in place of one large one;
-            then ``patch_size`` is a power of 2.
+        conv_stem: Patches by convolutions of stride 2, with norms, in place of one large one (Xiao
+            et al. 2021, "Early convolutions help transformers see better"); it needs fewer images,
+            and a ``patch_size`` that is a power of 2.
         num_classes: Number of classes.
         data_preprocessor: As for MMEngine's ``BaseModel``.
 

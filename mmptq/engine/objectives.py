@@ -2,10 +2,12 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
@@ -136,8 +138,9 @@ class OutputDistance(Objective):
 
     .. math:: \frac{1}{n} \sum_i \frac{\|y_i - \hat y_i\|_2^2}{\|y_i - \bar y_i\|_2^2}
 
-    over the model's :math:`n` output tensors; each counts by the share of its variance around its
-    mean :math:`\bar y_i` that quantization destroys, whatever its unit and size.
+    over the model's :math:`n` kinds of outputs; each counts by the share of its variance around its
+    mean :math:`\bar y_i` that quantization destroys, whatever its unit. The tensors of a list, in
+    which heads return the levels of a pyramid, are one kind: a level counts by its size.
     """
 
     @override
@@ -146,13 +149,29 @@ class OutputDistance(Objective):
 
     @override
     def see_float(self, image: CalibrationImage, outputs: Any) -> None:
-        self._float.put(image.position, [t.clone() for t in flatten_tensors(outputs)])
+        kept = [t.clone() for kind in _kinds(outputs) for t in kind]
+        self._float.put(image.position, kept)
 
     @override
     def value(self, image: CalibrationImage, outputs: Any) -> float:
-        pairs = zip(self._float.get(image.position), flatten_tensors(outputs), strict=True)
-        shares = [_relative_error(y, y_hat) for y, y_hat in pairs if y.numel()]
+        kept = iter(self._float.get(image.position))
+        shares = []
+        for kind in _kinds(outputs):
+            y = torch.cat([next(kept).flatten() for _ in kind])
+            if y.numel():
+                shares.append(_relative_error(y, torch.cat([t.flatten() for t in kind])))
         return math.fsum(shares) / max(len(shares), 1)
+
+
+def _kinds(outputs: Any) -> Iterator[list[Tensor]]:
+    """The tensors of each kind of output, in a fixed order."""
+    if isinstance(outputs, list) and all(isinstance(item, Tensor) for item in outputs):
+        yield outputs
+    elif isinstance(outputs, list | tuple):
+        for item in outputs:
+            yield from _kinds(item)
+    else:
+        yield from ([t] for t in flatten_tensors(outputs))
 
 
 def _relative_error(y: Tensor, y_hat: Tensor) -> float:

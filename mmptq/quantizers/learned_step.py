@@ -180,14 +180,16 @@ def _sum_of_products(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
 def random_mask(like: Tensor, prob: float, generator: torch.Generator | None) -> Tensor:
     """Bool tensor of the shape of ``like``, each element true with probability ``prob`` < 1.
 
-    ``prob`` is rounded to a multiple of 2^-16: four elements share one 64-bit random number, since
-    drawing one for each would take longer than all else on a CPU.
+    ``prob`` is rounded to a multiple of 2^-16: four elements share one 64-bit random number, eight
+    where a multiple of 2^-8 will do, since drawing one for each would take longer than all else on
+    a CPU.
     """
-    count = like.numel()
-    words = torch.empty((count + 3) // 4, dtype=torch.int64, device=like.device)
+    bits, part = (8, torch.int8) if (prob * 2**8).is_integer() else (16, torch.int16)
+    count, each = like.numel(), 64 // bits
+    words = torch.empty((count + each - 1) // each, dtype=torch.int64, device=like.device)
     words.random_(-(2**63), None, generator=generator)
-    threshold = round(prob * 2**16) - 2**15
-    return (words.view(torch.int16)[:count] < threshold).reshape(like.shape)
+    threshold = round(prob * 2**bits) - 2 ** (bits - 1)
+    return (words.view(part)[:count] < threshold).reshape(like.shape)
 
 
 def choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:

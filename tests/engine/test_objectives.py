@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmptq.engine import LossEvaluator, Objective, TaskLoss, float_form
+from mmptq.engine import LossEvaluator, Objective, OutputDistance, TaskLoss, float_form
 from mmptq.engine.objectives import CalibrationImage
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.models.trace import flatten_tensors
@@ -82,6 +82,19 @@ def test_distance_is_zero_for_the_float_model_and_grows_with_noise(
     for quantizer in context.model.sites.values():
         quantizer.scale.mul_(3.0)
     assert 0.0 < fine < evaluator()
+
+
+def test_distance_pools_the_levels_of_one_kind(tmp_path: Any) -> None:
+    """By hand: the levels' squared errors and spreads are summed, the kinds' shares averaged."""
+    levels = [torch.tensor([0.0, 4.0]), torch.tensor([2.0, 2.0, 2.0])]
+    single = torch.tensor([[1.0], [3.0]])
+    objective, image = OutputDistance(), CalibrationImage(0, [], None)
+    objective.prepare(None, 1.0, tmp_path)  # type: ignore[arg-type]
+    objective.see_float(image, ((levels,), (single,)))
+    moved = [levels[0] + 1.0, levels[1] - 2.0]
+    # Spread of the kind around its mean of 2: 8, its error: 2 + 12; single: 2 and 0.5.
+    expected = (14.0 / 8.0 + 0.5 / 2.0) / 2.0
+    assert objective.value(image, ((moved,), (single + 0.5,))) == pytest.approx(expected)
 
 
 def test_quantizers_and_mode_are_as_before(make_context: MakeContext) -> None:  # noqa: F811

@@ -1,6 +1,6 @@
 """A small vision transformer and the demo classification set, made on first use.
 
-From random weights to a trained model in some minutes on one CPU core (tools/train_vit.py).
+From random weights to a trained model in about 20 minutes on one CPU core (tools/train_vit.py).
 """
 
 _base_ = ["mmdet::_base_/default_runtime.py"]
