@@ -61,6 +61,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--table", choices=ROWS, required=True)
     parser.add_argument("--checkpoint", help="float weights (default: the config's load_from)")
     parser.add_argument("--data-root", help="replaces the config's data_root")
+    parser.add_argument("--calibration", help="config with another calib_dataloader")
     parser.add_argument("--scope", default="lapq_paper")
     parser.add_argument("--bits", nargs="+", help="weights/activations, e.g. 4/4 8/2")
     parser.add_argument("--rows", nargs="+", help="some of the table's rows")
@@ -196,6 +197,8 @@ def recipe(args: argparse.Namespace, row: str) -> list[dict[str, Any]]:
 
 def make_runner(args: argparse.Namespace, bits: str, images: int) -> CalibrationRunner:
     cfg = Config.fromfile(args.config)
+    if args.calibration:
+        cfg.merge_from_dict(Config.fromfile(args.calibration).to_dict())
     if args.data_root:
         set_data_root(cfg, args.data_root)
     if args.checkpoint:
@@ -242,6 +245,8 @@ def peak_mb() -> int:
 
 def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str:
     model = Path(args.config).stem
+    if args.calibration:
+        model += f"+{Path(args.calibration).stem}"
     if row == "float":
         return f"{model}/float/{args.objective}/{images}+{args.others} images"
     name = f"{model}/{args.scope}/{bits}/{images}+{args.others} images/{row}/{args.objective}"
@@ -256,7 +261,8 @@ def print_table(cells: Cells, args: argparse.Namespace) -> None:
     """Markdown: all figures of one column, or one column a bit-width and number of images."""
     columns = [(bits, images) for bits in args.bits for images in args.images]
     rows = ("float", *args.rows)
-    title = f"{Path(args.config).stem}, scope {args.scope}, {args.objective}"
+    model = cell_name(args, "float", "", 0).partition("/")[0]
+    title = f"{model}, scope {args.scope}, {args.objective}"
     if any("joint" in row for row in rows):
         title += f", {args.optimizer} over each {args.group}"
     if len(columns) == 1:
@@ -270,7 +276,9 @@ def print_table(cells: Cells, args: argparse.Namespace) -> None:
         print("|---|" + "---|" * len(columns))
     for row in rows:
         found = [cells.values.get(cell_name(args, row, *column)) for column in columns]
-        texts = _all_figures(found[0]) if len(columns) == 1 else [_short(f) for f in found]
+        if not any(found):
+            continue
+        texts = _all_figures(found[0]) if len(found) == 1 else [_short(f) for f in found]
         print(f"| {row} | " + " | ".join(texts) + " |")
 
 
@@ -287,9 +295,7 @@ def _short(figures: dict[str, Any] | None) -> str:
     return "{metric:.1f} ({loss:.3f} / {others:.3f})".format(**figures) if figures else ""
 
 
-def _all_figures(figures: dict[str, Any] | None) -> list[str]:
-    if not figures:
-        return [""] * 6
+def _all_figures(figures: dict[str, Any]) -> list[str]:
     cost = [f"{figures.get(key, 0):.0f}" for key in ("seconds", "evaluations", "peak_mb")]
     return [f"{figures['metric']:.1f}", f"{figures['loss']:.4f}", f"{figures['others']:.4f}"] + [
         text if text != "0" else "-" for text in cost

@@ -77,9 +77,8 @@ def _clipped(
 ) -> tuple[Tensor, Tensor]:
     """Range of the best clips of one density.
 
-    Args:
-        unit_clip: Clip of the density at scale 1, from the number of bits.
-        order: The density's scale is the root of this moment.
+    ``unit_clip`` gives the clip of the density at scale 1 from the number of bits; its scale is the
+    root of the moment of this ``order``.
     """
     low, high = stats.low, stats.high
     one_sided = (low >= 0) | (high <= 0)
