@@ -1,17 +1,11 @@
 """Bit-shrinking: weights and steps adjusted while the bit-width shrinks to its target."""
 
+_base_ = ["./ranges_l24.py"]
+
 calib_cfg = dict(
     method="bitshrink",
-    num_images=1024,  # of the training set
-    batch_size=64,  # images that go through the network together
-    seed=0,  # which images
     steps=[
-        # p = 2.4: as in the released code of BRECQ and QDrop.
-        dict(
-            type="RangeCalibration",
-            weight=dict(type="LpNormObserver", p=2.4),
-            act=dict(type="LpNormObserver", p=2.4),
-        ),
+        *_base_.calib_cfg.steps,
         dict(
             type="BitShrinking",
             iters=1000,

@@ -1,17 +1,11 @@
 """QDrop: rounding and steps learned block by block, activations quantized at random."""
 
+_base_ = ["./ranges_l24.py"]
+
 calib_cfg = dict(
     method="qdrop",
-    num_images=1024,  # of the training set
-    batch_size=64,  # images that go through the network together
-    seed=0,  # which images
     steps=[
-        # p = 2.4: as in the released code of BRECQ and QDrop.
-        dict(
-            type="RangeCalibration",
-            weight=dict(type="LpNormObserver", p=2.4),
-            act=dict(type="LpNormObserver", p=2.4),
-        ),
+        *_base_.calib_cfg.steps,
         dict(
             type="QDrop",
             iters=1000,
