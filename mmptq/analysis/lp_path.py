@@ -7,11 +7,11 @@ import torch
 
 from mmptq.algorithms import RangeCalibration
 from mmptq.algorithms.lapq.interpolation import fit_parabola, parabola_minimum
-from mmptq.algorithms.lapq.search_space import SearchSpace, Variable
+from mmptq.algorithms.lapq.search_space import SearchSpace, Variable, step_names
 from mmptq.algorithms.lapq.state import model_digest
 from mmptq.algorithms.range_calibration import set_range
 from mmptq.analysis.measured import Measured
-from mmptq.analysis.step_loss import choose_steps
+from mmptq.analysis.step_loss import choose_steps, fitting_names
 from mmptq.engine import CalibrationContext, LossEvaluator
 from mmptq.observers import LpNormObserver, Statistics, WeightStatistics
 
@@ -115,6 +115,7 @@ def measure_lp_errors(
     Raises:
         ConfigError: No name fits.
     """
+    fitting_names(step_names(context.model), pattern)  # before any pass over the images
     set_lp_ranges(context, 2.0)
     steps = choose_steps(SearchSpace(context.model).variables, pattern, None)
     step = min(steps, key=lambda s: s.quantizers[0].scheme.num_bits)

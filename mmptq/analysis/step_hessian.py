@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from mmptq.algorithms.lapq.search_space import SearchSpace
+from mmptq.algorithms.lapq.search_space import SearchSpace, step_names
 from mmptq.analysis.hessian import coupling, gaussian_curvature, measure_hessian
 from mmptq.analysis.lp_path import set_lp_ranges
-from mmptq.analysis.step_loss import StepLoss, choose_steps, mean_step
+from mmptq.analysis.step_loss import StepLoss, choose_steps, fitting_names, mean_step
 from mmptq.engine import CalibrationContext
 
 
@@ -46,6 +46,7 @@ def measure_step_hessian(
     Raises:
         ConfigError: No step's name fits.
     """
+    fitting_names(step_names(context.model), pattern)  # before any pass over the images
     set_lp_ranges(context, 2.0)
     steps = choose_steps(SearchSpace(context.model).variables, pattern, limit)
     loss = StepLoss(context, steps, objective, "hessian.jsonl", cache_gb)

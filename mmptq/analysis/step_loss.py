@@ -65,6 +65,21 @@ def mean_step(step: Variable) -> float:
     return float(np.mean([float(start.double().mean()) for start in step.start]))
 
 
+def fitting_names(names: Sequence[str], pattern: str) -> list[str]:
+    """Those of ``names`` that fit a shell-style pattern.
+
+    Raises:
+        ConfigError: None fits.
+    """
+    found = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+    if not found:
+        some = ", ".join(names[:6])
+        raise ConfigError(
+            f"no step's name fits {pattern!r}; there are {len(names)}, such as {some}"
+        )
+    return found
+
+
 def choose_steps(steps: Sequence[Variable], pattern: str, limit: int | None) -> list[Variable]:
     """Steps whose name fits a shell-style pattern.
 
@@ -76,12 +91,8 @@ def choose_steps(steps: Sequence[Variable], pattern: str, limit: int | None) -> 
     Raises:
         ConfigError: None fits.
     """
-    found = [step for step in steps if fnmatch.fnmatchcase(step.name, pattern)]
-    if not found:
-        names = ", ".join(step.name for step in steps[:6])
-        raise ConfigError(
-            f"no step's name fits {pattern!r}; there are {len(steps)}, such as {names}"
-        )
+    names = set(fitting_names([step.name for step in steps], pattern))
+    found = [step for step in steps if step.name in names]
     if limit is None or len(found) <= limit:
         return found
     return [found[i] for i in np.linspace(0, len(found) - 1, limit).round().astype(int)]

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from mmptq.algorithms.lapq.search_space import SearchSpace
+from mmptq.algorithms.lapq.search_space import SearchSpace, step_names
 from mmptq.analysis.lp_path import set_lp_ranges, step_range
-from mmptq.analysis.step_loss import StepLoss, choose_pair, mean_step
+from mmptq.analysis.step_loss import StepLoss, choose_pair, fitting_names, mean_step
 from mmptq.engine import CalibrationContext, Track
 
 LP_MARKS = (2.0, 2.5, 3.0, 3.5, 4.0)  # of LAPQ's Fig. 1
@@ -39,6 +39,8 @@ def measure_step_surface(
     Raises:
         ConfigError: There are no two such steps.
     """
+    for pattern in patterns or ():  # before any pass over the images
+        fitting_names(step_names(context.model), pattern)
     set_lp_ranges(context, 2.0)
     pair = choose_pair(SearchSpace(context.model).variables, patterns)
     starts = [mean_step(step) for step in pair]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mmengine.runner import Runner
 
+from mmptq.algorithms import RangeCalibration
 from mmptq.engine import LossEvaluator
 from mmptq.runner import CalibrationRunner
 from tests.tiny_project import REPO, TinyProject
@@ -130,6 +131,17 @@ def test_bad_input_is_refused_before_anything_is_read(
         analyze(command, options)
 
 
-def test_unknown_step_is_named(analyze):
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("hessian", "--tensors backbone.none"),
+        ("surface", "--tensors *.act backbone.none"),
+        ("metric-p", "--tensor backbone.none"),
+    ],
+)
+def test_unknown_step_is_named_before_any_pass_over_the_images(
+    command, option, analyze, monkeypatch
+):
+    monkeypatch.setattr(RangeCalibration, "run", lambda *_: pytest.fail("too late"))
     with pytest.raises(SystemExit, match="error: no step's name fits 'backbone.none'; there are"):
-        analyze("hessian", "--bits 4/4 --images 1 --tensors backbone.none")
+        analyze(command, f"--bits 4/4 --images 1 {option}")

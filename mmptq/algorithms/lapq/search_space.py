@@ -119,6 +119,11 @@ class SearchSpace:
         return (math.log(multiplier) if self._log else multiplier - 1.0) / UNIT_STEP
 
 
+def step_names(model: QuantModel) -> list[str]:
+    """Names of the variables for ``group='tensor'``; ranges need not be there yet."""
+    return list(dict.fromkeys(f"{layer}.{kind}" for layer, kind, _ in _in_forward_order(model)))
+
+
 def _in_forward_order(model: QuantModel) -> Iterator[tuple[str, str, UniformQuantizer]]:
     """``(layer, 'act' or 'weight', quantizer)``, every quantizer once."""
     assert model.plan is not None
