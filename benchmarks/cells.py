@@ -9,7 +9,9 @@ from mmptq.fileio import atomic_write
 
 
 class Cells:
-    """Figures by cell name, kept in a JSON file that is rewritten after every new cell.
+    """Figures by cell name, in a JSON file that is rewritten after every new cell.
+
+    Several processes may add to one file.
 
     Args:
         path: The file; missing means empty.
@@ -17,15 +19,18 @@ class Cells:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.values: dict[str, dict[str, Any]] = {}
-        if path.exists():
-            self.values = json.loads(path.read_text())
+        self.values = self._read()
 
     def measure(self, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The cell called ``name``, computed and saved if it is not there."""
         if name not in self.values:
-            self.values[name] = compute()
+            cell = compute()
+            # Read again: another process may have added cells meanwhile.
+            self.values = {**self._read(), name: cell}
             text = json.dumps(self.values, indent=1, sort_keys=True) + "\n"
             with atomic_write(self.path) as file:
                 file.write(text.encode())
         return self.values[name]
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        return json.loads(self.path.read_text()) if self.path.exists() else {}

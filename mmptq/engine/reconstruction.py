@@ -46,6 +46,10 @@ class Policy:
         """Called before each iteration; a row for the log, if anything is to be told."""
         return None
 
+    def forgets(self) -> bool:
+        """Whether Adam starts anew in this iteration, since its moments are of another loss."""
+        return False
+
     def lr_factor(self, iteration: int) -> float:
         """Factor of all learning rates."""
         return 1.0
@@ -139,6 +143,8 @@ class UnitLoop:
             row = self.policy.before(iteration)
             if row is not None:
                 self.log.add({"iteration": iteration, **row})
+            if self.policy.forgets():
+                optimizer.state.clear()
             factor = self.policy.lr_factor(iteration)
             for group, own in zip(optimizer.param_groups, self.groups, strict=True):
                 group["lr"] = own.lr * factor

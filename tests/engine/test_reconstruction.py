@@ -93,6 +93,29 @@ def test_the_loss_falls(make_context: Any) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
+class Forgetful(Cooling):
+    """Adam starts anew in iteration 3; the learning rate stays."""
+
+    def forgets(self) -> bool:
+        return self.seen == 4
+
+    def lr_factor(self, iteration: int) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize(("policy", "anew"), [(Cooling, False), (Forgetful, True)])
+def test_adam_starts_anew_where_the_policy_forgets(
+    policy: type[Cooling], anew: bool, make_context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first update has the size of the learning rate in every element."""
+    monkeypatch.setattr(policy, "lr_factor", lambda *_: 1.0)
+    monkeypatch.setitem(globals(), "Cooling", policy)
+    before, after = (run(make_context, f"{iters}", iters=iters)[0] for iters in (3, 4))
+    sizes = torch.cat([(b - a).flatten() for a, b in zip(before, after, strict=True)]).abs()
+    moved = sizes[sizes > 0.0]
+    assert bool(((moved / 1e-3 - 1.0).abs() < 0.02).float().mean() > 0.95) == anew
+
+
 def test_accumulated_gradients_are_the_batchs(make_context: Any) -> None:
     """Images of one size, no dropping: the parts' mean is the whole."""
     problem, _ = prepared(lambda n: make_context(n, images=4), "retinanet", "backbone.layer3.0")

@@ -41,6 +41,10 @@ class FinalRounding(Policy):
             return {"event": "rounding"}
         return None
 
+    def forgets(self) -> bool:
+        """As the inner policy says; what rounding learns has no moments before it."""
+        return self._rounding is None and self._inner.forgets()
+
     def lr_factor(self, iteration: int) -> float:
         """The inner policy's, then 1."""
         return self._inner.lr_factor(iteration) if self._rounding is None else 1.0

@@ -87,6 +87,9 @@ class ShrinkPolicy(Policy):
     last stops the position falls at least by an equal share of what is left; a shrink that goes
     further for this than the limit allows is marked as forced.
 
+    In mode ``'shrink'`` steps are held above the target, where there are weights to adjust: many
+    bits ask for wider ranges than few, and what is learned there has to be unlearned.
+
     Args:
         problem: The unit's, with its trainable form attached.
         settings: Of the schedule.
@@ -100,12 +103,16 @@ class ShrinkPolicy(Policy):
         self._quantizers = problem.form.steps
         movable = any(q.target.num_bits < settings.start_bits for q in self._quantizers)
         self.position = 1.0 if movable and settings.mode != "direct" else 0.0
-        self._last_stop = 0
+        self._last_stop, self._shrunk = 0, False
+        hold = settings.mode == "shrink" and problem.form.weights
+        learned = [q.log_gain for q in self._quantizers if q.log_gain.requires_grad]
+        self._held = learned if hold else []
         self._limit = settings.tau * self._measure(0.0)
         self._set(self.position)
 
     def before(self, iteration: int) -> Row | None:
         """Shrink, if this is a stop."""
+        self._shrunk = False
         if iteration == 0 and self.position == 0.0:
             return {"event": "start", **self._losses(self._measure(0.0), None)}
         if self.position == 0.0 or not self._is_stop(iteration):
@@ -114,12 +121,16 @@ class ShrinkPolicy(Policy):
         old = measure(self.position)
         position, forced = self._next(iteration, old, measure)
         new = measure(position)
-        self._last_stop, changed = iteration, position != self.position
+        self._last_stop, self._shrunk = iteration, position != self.position
         self.position = position
         self._set(position)
-        if not changed:
+        if not self._shrunk:
             return None
         return {"event": "stop", **self._losses(new, old), "limit": self._limit, "forced": forced}
+
+    def forgets(self) -> bool:
+        """At each shrink: gradients grow, and Adam's mean square of them would lag far behind."""
+        return self._shrunk
 
     def lr_factor(self, iteration: int) -> float:
         """See :class:`ShrinkSettings`."""
@@ -193,6 +204,8 @@ class ShrinkPolicy(Policy):
             if self._settings.mode == "progressive" and position > 0.0:
                 bits = max(float(round(bits)), quantizer.target.num_bits)
             quantizer.set_num_bits(bits)
+        for log_gain in self._held:
+            log_gain.requires_grad_(position == 0.0)
 
     def _losses(self, new: float, old: float | None) -> Row:
         """Loss, sharpness and, from the loss before, instant sharpness."""

@@ -157,6 +157,30 @@ def test_going_on_from_a_state(mode: str) -> None:
     assert head + walk(second, 100, 13) == expected
 
 
+@pytest.mark.parametrize("mode", ["shrink", "direct", "progressive"])
+def test_steps_are_held_above_the_target_in_the_shrinking_mode_only(mode: str) -> None:
+    problem = _Problem()
+    act = problem.form.acts["a"].log_gain.requires_grad_(False)  # learned by an earlier unit
+    policy = ShrinkPolicy(problem, settings(mode, tau=1e-6), [0])  # type: ignore[arg-type]
+    above, bits, learned = set(), policy.describe(), problem.form.weights["w"].log_gain
+    for iteration in range(100):
+        policy.before(iteration)
+        above.add(policy.position > 0.0)
+        assert learned.requires_grad == (mode != "shrink" or policy.position == 0.0)
+        assert not act.requires_grad
+        assert policy.forgets() == (policy.describe() != bits)
+        bits = policy.describe()
+    assert above == ({False} if mode == "direct" else {False, True})
+
+
+def test_steps_are_learned_throughout_where_nothing_else_is() -> None:
+    problem = _Problem()
+    problem.form.weights = {}
+    policy = ShrinkPolicy(problem, settings(), [0])  # type: ignore[arg-type]
+    assert policy.position == 1.0
+    assert all(q.log_gain.requires_grad for q in problem.form.steps)
+
+
 def test_learning_rate_holds_until_the_target_then_falls() -> None:
     policy = ShrinkPolicy(_Problem(), settings(tau=0.05), [0])  # type: ignore[arg-type]
     factors, reached = [], None
