@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from arguments import ROOT, add_bccd, add_cells, new_parser
 from cells import Cells
 from mmengine.config import Config
 
@@ -25,7 +26,6 @@ from mmptq.registry import STEPS, build
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.prepare_config import set_data_root
 
-ROOT = Path(__file__).resolve().parents[1]
 MODELS = {
     "RetinaNet-R18": ("retinanet_r18", "retinanet_r18_bccd.pth"),
     "Faster R-CNN-R18": ("faster_rcnn_r18", "faster-rcnn_r18_bccd.pth"),
@@ -37,23 +37,14 @@ NOISE_SEEDS = range(4)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data-root", default="data/bccd", help="BCCD in COCO form")
-    parser.add_argument(
-        "--checkpoints", default="checkpoints/bccd", help="folder of the float models"
-    )
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser = new_parser(__doc__)
+    add_bccd(parser, list(MODELS))
     parser.add_argument("--scopes", nargs="+", choices=SCOPES, default=list(SCOPES))
     parser.add_argument("--bits", nargs="+", type=int, default=list(BITS))
     parser.add_argument("--observers", nargs="+", choices=OBSERVERS, default=list(OBSERVERS))
     parser.add_argument("--seed", type=int, default=0, help="which calibration images")
     parser.add_argument("--images", type=int, default=32, help="calibration images")
-    parser.add_argument(
-        "--json", type=Path, default=ROOT / "benchmarks/results/bccd_observers.json"
-    )
-    parser.add_argument("--print-only", action="store_true", help="print the table as it stands")
+    add_cells(parser, "bccd_observers")
     return parser.parse_args()
 
 

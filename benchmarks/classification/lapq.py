@@ -15,13 +15,13 @@ of that command. Cells that the JSON file holds are not measured again.
   python benchmarks/classification/lapq.py --table 1 --models resnet56 --images 512 --bits 4/4
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 # In place of this folder, whose lapq.py would be found before the folder lapq/.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from arguments import new_parser  # noqa: E402
 from classification.common import MODELS, ROOT  # noqa: E402
 from lapq import tables  # noqa: E402
 
@@ -30,9 +30,7 @@ IMAGES = {"B.2": (16, 64, 256, 512, 1024)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--table", choices=("1", "3", "4", "B.2"), required=True)
     parser.add_argument("--data-root", default="data/cifar10", help="images and float models")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["resnet20"])

@@ -12,9 +12,7 @@ stopped and started at will.
 """
 
 import argparse
-import ast
 import json
-import resource
 import shutil
 import sys
 import time
@@ -28,8 +26,10 @@ from mmengine.runner import set_random_seed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from arguments import add_cells, add_options, new_parser, parse_options
 from cells import Cells
 from classification.common import MODELS, ROOT, bits_of, make_runner, top1
+from peak_memory import peak_mb, reset_peak
 
 from mmptq.engine import CalibrationContext, StageStore
 from mmptq.registry import STEPS, build
@@ -51,9 +51,7 @@ IMAGES, ITERS, START_P = 1024, 1000, 2.4
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--data-root", default="data/cifar10", help="images and float models")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
@@ -65,17 +63,11 @@ def parse_args() -> argparse.Namespace:
         "--start-p", type=float, default=START_P, help="L_p of the ranges to start from"
     )
     parser.add_argument("--symmetric", action="store_true", help="symmetric weights")
-    parser.add_argument(
-        "--options", nargs="*", default=[], metavar="KEY=VALUE", help="of the methods' steps"
-    )
-    parser.add_argument(
-        "--json", type=Path, default=ROOT / "benchmarks/results/cifar10_reconstruction.json"
-    )
+    add_options(parser)
+    add_cells(parser, "cifar10_reconstruction")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/cifar10_reconstruction"))
-    parser.add_argument("--print-only", action="store_true", help="print the table as it stands")
     args = parser.parse_args()
-    args.options = dict(option.split("=", 1) for option in args.options)
-    args.options = {key: _value(text) for key, text in args.options.items()}
+    args.options = parse_options(args.options)
     return args
 
 
@@ -129,6 +121,7 @@ def run(
     """Run a method on the freshly prepared model and measure it."""
     store = StageStore(folder / "stages", {"cell": folder.name}, resume=True)
     context = replace(context, store=store)
+    reset_peak()
     seed, start = runner.settings.seed, time.perf_counter()
     for index, step in enumerate(recipe(args, method)):
         set_random_seed(seed + index)
@@ -137,7 +130,7 @@ def run(
     return {
         "top1": top1(runner),
         "seconds": round(seconds, 1),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak_mb": peak_mb(),
         **unit_losses(folder),
     }
 
@@ -202,13 +195,6 @@ def _spread(values: list[float]) -> str:
     if len(values) == 1:
         return f"{mean:.2f}"
     return f"{mean:.2f} ± {torch.tensor(values).std():.2f} ({len(values)})"
-
-
-def _value(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 if __name__ == "__main__":

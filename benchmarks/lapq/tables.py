@@ -36,9 +36,10 @@ from mmptq.runner import CalibrationRunner
 from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg
 from mmptq.runner.prepare_config import set_data_root
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from arguments import ROOT, add_cells, new_parser  # noqa: E402
 from cells import Cells  # noqa: E402
+from peak_memory import peak_mb, reset_peak  # noqa: E402
 
 BASELINES = ("minmax", "mmse", "kl", "aciq")
 STARTS = ("random", "lw", "lw+qa")
@@ -54,9 +55,7 @@ METRIC = "bbox_mAP"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("config", help="any config of tools/quantize.py")
     parser.add_argument("--table", choices=ROWS, required=True)
     parser.add_argument("--checkpoint", help="float weights (default: the config's load_from)")
@@ -77,9 +76,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--held-out", type=float, default=0.0, help="share that confirms the moves")
     parser.add_argument("--cache-gb", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/lapq.json")
+    add_cells(parser, "lapq")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/lapq_tables"))
-    parser.add_argument("--print-only", action="store_true")
     args = parser.parse_args(argv)
     args.rows = args.rows or ROWS[args.table]
     args.bits = args.bits or BITS.get(args.table, ("4/4",))
@@ -227,20 +225,6 @@ def metric(runner: CalibrationRunner, method: str) -> float:
     found = {key.rpartition("/")[2]: value for key, value in metrics.items()}
     # A classifier's accuracy is in percent already.
     return round(found["top1"] if "top1" in found else 100.0 * found[METRIC], 2)
-
-
-def reset_peak() -> None:
-    """Let the kernel count the process's peak memory anew (Linux)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_mb() -> int:
-    """Peak memory of this process since :func:`reset_peak`, in MB; 0 where it is unknown."""
-    with contextlib.suppress(OSError):
-        text = Path("/proc/self/status").read_text()
-        return round(int(re.findall(r"VmHWM:\s+(\d+)", text)[0]) * 1024 / 1e6)
-    return 0
 
 
 def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str:

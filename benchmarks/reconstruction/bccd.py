@@ -10,10 +10,8 @@ units stay in --work-dir.
 """
 
 import argparse
-import ast
 import json
 import re
-import resource
 import shutil
 import sys
 import time
@@ -25,8 +23,10 @@ from mmengine.runner import set_random_seed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bccd_observers import MODELS, ROOT, cell_name, make_runner, quietly
+from arguments import add_bccd, add_cells, add_options, new_parser, parse_options
+from bccd_observers import MODELS, cell_name, make_runner, quietly
 from cells import Cells
+from peak_memory import peak_mb, reset_peak
 
 from mmptq.engine import CalibrationContext
 from mmptq.registry import STEPS, build
@@ -59,28 +59,17 @@ COLUMNS = {
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data-root", default="data/bccd", help="BCCD in COCO form")
-    parser.add_argument(
-        "--checkpoints", default="checkpoints/bccd", help="folder of the float models"
-    )
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser = new_parser(__doc__)
+    add_bccd(parser, list(MODELS))
     parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=list(COLUMNS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--images", type=int, default=32, help="calibration images")
     parser.add_argument("--iters", type=int, default=100, help="iterations a unit")
     parser.add_argument("--batch", type=int, default=2, help="images in a mini-batch")
-    parser.add_argument(
-        "--options", nargs="+", default=[], metavar="KEY=VALUE", help="of the last step: a trial"
-    )
-    parser.add_argument(
-        "--json", type=Path, default=ROOT / "benchmarks/results/bccd_reconstruction.json"
-    )
+    add_options(parser)
+    add_cells(parser, "bccd_reconstruction")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/bccd_reconstruction"))
-    parser.add_argument("--print-only", action="store_true", help="print the tables as they stand")
     return parser.parse_args()
 
 
@@ -143,11 +132,10 @@ def run(
         if step["type"] not in NO_LOOP:
             units = json.loads(summary.read_text())
     seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         **quietly(runner, "method"),
         "seconds": round(seconds, 1),
-        "peak_mb": round(peak),
+        "peak_mb": peak_mb(),
         "unit_losses_before": sum(unit["before"] for unit in units),
         "unit_losses_after": sum(unit["after"] for unit in units),
         "stops": sum(unit["stops"] for unit in units),
@@ -161,23 +149,6 @@ def keep_logs(folder: Path, name: str) -> None:
         kept = folder.with_name(name)
         shutil.rmtree(kept, ignore_errors=True)
         folder.rename(kept)
-
-
-def reset_peak() -> None:
-    """Begin to measure this process's largest memory anew; needs Linux."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def parse_options(options: list[str]) -> dict[str, Any]:
-    """``['tau=0.1', 'lr_schedule=restart']`` to a dict."""
-    found = {}
-    for option in options:
-        key, _, value = option.partition("=")
-        try:
-            found[key] = ast.literal_eval(value)
-        except ValueError:
-            found[key] = value
-    return found
 
 
 def full_name(args: argparse.Namespace, model: str, column: str, method: str, seed: int) -> str:

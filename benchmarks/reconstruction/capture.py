@@ -8,14 +8,18 @@ before; the activations of the forward under way come on top of the budget.
 """
 
 import argparse
-import resource
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from peak_memory import peak_mb, reset_peak
 
 from mmptq.engine import CalibrationContext
 from mmptq.engine.capture import CacheSettings, UnitCapture
@@ -111,14 +115,10 @@ def make_context(args: argparse.Namespace, folder: str) -> CalibrationContext:
     return context
 
 
-def restart_peak() -> float:
-    """Begin to measure this process's largest memory anew (needs Linux); what it has now, in MB."""
-    Path("/proc/self/clear_refs").write_text("5")
+def restart_peak() -> int:
+    """Measure this process's largest memory anew; what it has now, in MB."""
+    reset_peak()
     return peak_mb()
-
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ file holds are not measured again.
 import argparse
 import copy
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,12 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bccd import METHODS, NO_LOOP, parse_options
-from bccd_observers import ROOT, cell_name, quietly
-from cells import Cells
 from mmengine.config import Config
 from mmengine.runner import set_random_seed
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from arguments import ROOT, add_cells, add_options, new_parser, parse_options
+from bccd import METHODS, NO_LOOP
+from bccd_observers import cell_name, quietly
+from cells import Cells
 
 from mmptq.engine import CalibrationContext
 from mmptq.engine.evaluator import float_form
@@ -35,21 +40,16 @@ HELD_OUT = 32
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--family", choices=("retinanet", "faster_rcnn"), default="retinanet")
     parser.add_argument("--bits", default="2/4", help="weights/activations")
     parser.add_argument("--method", choices=METHODS, default="bitshrink")
-    parser.add_argument("--options", nargs="+", default=[], metavar="KEY=VALUE")
+    add_options(parser)
     parser.add_argument("--images", type=int, default=32, help="calibration images")
     parser.add_argument("--iters", type=int, default=100, help="iterations a unit")
     parser.add_argument("--batch", type=int, default=2, help="images in a mini-batch")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--json", type=Path, default=ROOT / "benchmarks/results/demo_reconstruction.json"
-    )
-    parser.add_argument("--print-only", action="store_true", help="print the table as it stands")
+    add_cells(parser, "demo_reconstruction")
     return parser.parse_args()
 
 
