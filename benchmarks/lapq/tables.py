@@ -208,7 +208,7 @@ def make_runner(args: argparse.Namespace, bits: str, images: int) -> Calibration
         act=None if act == 32 else dict(num_bits=act),
     )
     cfg.calib_cfg.num_images = images
-    name = f"{Path(args.config).stem}_{args.scope}_w{weight}a{act}_{images}"
+    name = f"{model_name(args)}_{args.scope}_w{weight}a{act}_{images}"
     cfg.work_dir, cfg.launcher, cfg.resume = str(args.work_dir / name), "none", True
     cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
     cfg.log_level = "WARNING"
@@ -228,9 +228,7 @@ def metric(runner: CalibrationRunner, method: str) -> float:
 
 
 def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str:
-    model = Path(args.config).stem
-    if args.calibration:
-        model += f"+{Path(args.calibration).stem}"
+    model = model_name(args)
     if row == "float":
         return f"{model}/float/{args.objective}/{images}+{args.others} images"
     name = f"{model}/{args.scope}/{bits}/{images}+{args.others} images/{row}/{args.objective}"
@@ -239,6 +237,11 @@ def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str
         name += f"/{args.max_evals} evals" if args.max_evals else ""
         name += f"/{args.held_out} held out" if args.held_out else ""
     return name
+
+
+def model_name(args: argparse.Namespace) -> str:
+    """Of the config and the calibration images."""
+    return "+".join(Path(p).stem for p in (args.config, args.calibration) if p)
 
 
 def print_table(cells: Cells, args: argparse.Namespace) -> None:
