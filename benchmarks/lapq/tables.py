@@ -68,6 +68,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--others", type=int, default=48, help="other training images to compare on"
     )
+    parser.add_argument("--seed", type=int, default=0, help="which calibration images")
     parser.add_argument("--objective", default="TaskLoss")
     parser.add_argument("--optimizer", default="Powell")
     parser.add_argument("--group", default="tensor")
@@ -207,8 +208,8 @@ def make_runner(args: argparse.Namespace, bits: str, images: int) -> Calibration
         weight=None if weight == 32 else dict(num_bits=weight),
         act=None if act == 32 else dict(num_bits=act),
     )
-    cfg.calib_cfg.num_images = images
-    name = f"{model_name(args)}_{args.scope}_w{weight}a{act}_{images}"
+    cfg.calib_cfg.num_images, cfg.calib_cfg.seed = images, args.seed
+    name = f"{model_name(args)}_{args.scope}_w{weight}a{act}_{images}_{args.seed}"
     cfg.work_dir, cfg.launcher, cfg.resume = str(args.work_dir / name), "none", True
     cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
     cfg.log_level = "WARNING"
@@ -229,9 +230,10 @@ def metric(runner: CalibrationRunner, method: str) -> float:
 
 def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str:
     model = model_name(args)
+    size = f"{images}+{args.others} images" + (f", seed {args.seed}" if args.seed else "")
     if row == "float":
-        return f"{model}/float/{args.objective}/{images}+{args.others} images"
-    name = f"{model}/{args.scope}/{bits}/{images}+{args.others} images/{row}/{args.objective}"
+        return f"{model}/float/{args.objective}/{size}"
+    name = f"{model}/{args.scope}/{bits}/{size}/{row}/{args.objective}"
     if "joint" in row:
         name += f"/{args.optimizer}/{args.group}/{args.max_iters}"
         name += f"/{args.max_evals} evals" if args.max_evals else ""
