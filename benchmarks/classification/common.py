@@ -5,12 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from arguments import ROOT
 from mmengine.config import Config
 
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.prepare_config import set_data_root
 
-ROOT = Path(__file__).resolve().parents[2]
 MODELS = {"resnet20": "resnet20_cifar10", "resnet56": "resnet56_cifar10"}
 
 

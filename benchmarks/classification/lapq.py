@@ -21,8 +21,8 @@ from pathlib import Path
 # In place of this folder, whose lapq.py would be found before the folder lapq/.
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from arguments import new_parser  # noqa: E402
-from classification.common import MODELS, ROOT  # noqa: E402
+from arguments import ROOT, new_parser  # noqa: E402
+from classification.common import MODELS  # noqa: E402
 from lapq import tables  # noqa: E402
 
 BITS = ("4/4", "32/4", "4/32", "8/4", "8/3", "8/2")

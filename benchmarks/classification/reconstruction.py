@@ -26,9 +26,9 @@ from mmengine.runner import set_random_seed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from arguments import add_cells, add_options, new_parser, parse_options
+from arguments import ROOT, add_cells, add_options, new_parser, parse_options
 from cells import Cells
-from classification.common import MODELS, ROOT, bits_of, make_runner, top1
+from classification.common import MODELS, bits_of, make_runner, top1
 from peak_memory import peak_mb, reset_peak
 
 from mmptq.engine import CalibrationContext, StageStore

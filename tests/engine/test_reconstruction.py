@@ -94,13 +94,10 @@ def test_the_loss_falls(make_context: Any) -> None:
 
 
 class Forgetful(Cooling):
-    """Adam starts anew in iteration 3; the learning rate stays."""
+    """Adam starts anew in iteration 3."""
 
     def forgets(self) -> bool:
         return self.seen == 4
-
-    def lr_factor(self, iteration: int) -> float:
-        return 1.0
 
 
 @pytest.mark.parametrize(("policy", "anew"), [(Cooling, False), (Forgetful, True)])
