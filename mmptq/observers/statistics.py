@@ -97,10 +97,6 @@ class Statistics(ABC):
         """Standard deviation around the mean (of the population)."""
         return self.abs_moment(2.0, self.mean()).sqrt()
 
-    def mean_abs_deviation(self) -> Tensor:
-        """Mean distance from the mean."""
-        return self.abs_moment(1.0, self.mean())
-
 
 def quant_grid(low: Tensor, high: Tensor, scheme: QuantScheme) -> QuantGrid:
     """The levels that each range gives, ``low``'s shape."""
