@@ -1,4 +1,4 @@
-"""Top-1 of the reconstruction family on CIFAR-10: models, methods, bit-widths, seeds.
+r"""Top-1 of the reconstruction family on CIFAR-10: models, methods, bit-widths, seeds.
 
 The protocol of QDrop's released code: affine per-channel weights, one step a tensor of activations,
 first and last layer in 8 bit, 1024 calibration images, ranges by L_2.4, 1000 iterations a block of
@@ -6,7 +6,9 @@ first and last layer in 8 bit, 1024 calibration images, ranges by L_2.4, 1000 it
 holds are not measured again and a killed one goes on within its block, so the command may be
 stopped and started at will.
 
-  python benchmarks/classification/reconstruction.py --data-root data/cifar10
+  python benchmarks/classification/reconstruction.py --data-root data/cifar10 --models resnet20
+  python benchmarks/classification/reconstruction.py --data-root data/cifar10 --models resnet56 \
+      --iters 250
   python benchmarks/classification/reconstruction.py --models resnet20 --bits W2A2 \
       --methods qdrop --seeds 1 --options lr_rounding=3e-3
 """
@@ -79,7 +81,7 @@ def main() -> None:
             for seed in args.seeds:
                 for bits in args.bits:
                     measure(cells, args, model, bits, seed)
-    print_tables(cells)
+    print_tables(cells, args)
 
 
 def measure(cells: Cells, args: argparse.Namespace, model: str, bits: str, seed: int) -> None:
@@ -167,8 +169,11 @@ def cell_name(args: argparse.Namespace, model: str, bits: str, method: str, seed
     return name + (f"/{args.images} images" if args.images != IMAGES else "")
 
 
-def print_tables(cells: Cells) -> None:
-    """Markdown, one table a model: mean top-1 over the seeds, its spread, their number."""
+def print_tables(cells: Cells, args: argparse.Namespace) -> None:
+    """Markdown, one table a model, of the sizes and options asked for.
+
+    Mean top-1 over the seeds, its spread, their number.
+    """
     for model in MODELS:
         if f"{model}/float" not in cells.values:
             continue
@@ -176,15 +181,17 @@ def print_tables(cells: Cells) -> None:
         print("| top-1 | " + " | ".join(BITS) + " | seconds a cell |")
         print("|---|" + "---|" * (len(BITS) + 1))
         for method in METHODS:
-            found = [_of_method(cells, model, bits, method) for bits in BITS]
+            found = [_of_method(cells, args, model, bits, method) for bits in BITS]
             seconds = [figures["seconds"] for cell in found for figures in cell]
             texts = [_spread([figures["top1"] for figures in cell]) for cell in found]
             between = f"{min(seconds):.0f}-{max(seconds):.0f}" if seconds else ""
             print(f"| {method} | " + " | ".join(texts) + f" | {between} |")
 
 
-def _of_method(cells: Cells, model: str, bits: str, method: str) -> list[dict[str, Any]]:
-    names = (f"{model}/{bits}/{method}/seed{seed}" for seed in range(100))
+def _of_method(
+    cells: Cells, args: argparse.Namespace, model: str, bits: str, method: str
+) -> list[dict[str, Any]]:
+    names = (cell_name(args, model, bits, method, seed) for seed in range(100))
     return [cells.values[name] for name in names if name in cells.values]
 
 
