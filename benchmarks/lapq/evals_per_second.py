@@ -1,4 +1,4 @@
-"""Loss evaluations per second with and without incremental evaluation, over one Powell sweep.
+r"""Loss evaluations per second with and without incremental evaluation, over one Powell sweep.
 
 ``plain`` is the detector's own ``loss`` on the preprocessed batch: regions proposed and sampled,
 targets assigned and weights quantized anew every time. ``full`` and ``incremental`` are the

@@ -1,4 +1,4 @@
-"""mAP of the reconstruction family on BCCD, at equal iterations and calibration images.
+r"""mAP of the reconstruction family on BCCD, at equal iterations and calibration images.
 
 Prints the tables of docs/results.md. Cells that the JSON file holds are not measured again, so the
 command may be stopped and started at will, and the table grows run by run. Logs and plots of the
