@@ -20,9 +20,9 @@ class IncrementalForward:
 
     Between two rounds over the images, the layers whose quantizers, weights or corrections changed
     are found by themselves. In a round, a module call that does not depend on what changed returns
-    the output it had; one whose output nobody needs returns an uninitialised tensor; the rest is
-    computed as usual. So the result equals that of a full pass bit by bit, for every topology whose
-    dependencies autograd can see.
+    the output it had; one whose output nobody needs returns zeros; the rest is computed as usual.
+    So the result equals that of a full pass bit by bit, for every topology whose dependencies
+    autograd can see.
 
     What changed between the last two rounds is taken to change in the next round too. Kept are the
     outputs in front of it (the cut), which a coordinate-wise search reads throughout a whole line
@@ -126,12 +126,18 @@ class IncrementalForward:
         return "run"
 
     def placeholder(self, call: int, image: Hashable) -> Any:
-        """Uninitialised tensors of the form of a call's output."""
+        """Zeros of the form of a call's output.
+
+        Zeros, since nobody needs the output but somebody may read it: MMDetection's RoI extractor
+        adds 0 times a level on which the image has no region, and 0 times NaN is NaN.
+        """
         form, device = self._forms[image, call], self._device
-        # empty_like of a meta tensor would take a hundred times as long.
-        return map_tensors(
-            form, lambda t: torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=device)
-        )
+
+        def zeros(t: Tensor) -> Tensor:
+            # empty_like of a meta tensor would take a hundred times as long.
+            return torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=device).zero_()
+
+        return map_tensors(form, zeros)
 
     def _make_room(self, tensors: list[Tensor]) -> None:
         """Drop outputs that this round does not use, oldest first, before anything spills."""
