@@ -52,8 +52,8 @@ def main() -> None:
         "QDrop": QDrop(iters=1, batch_size=args.batch),
         "QDrop, no dropping": QDrop(iters=1, batch_size=args.batch, drop_prob=0.0),
         "BitShrinking, direct": BitShrinking(mode="direct", iters=1, batch_size=args.batch),
-        "direct, no dropping": BitShrinking(
-            mode="direct", iters=1, batch_size=args.batch, drop_prob=0.0
+        "direct, dropping": BitShrinking(
+            mode="direct", iters=1, batch_size=args.batch, drop_prob=0.5
         ),
     }
     runs = {name: iteration(args.channels, images, step) for name, step in steps.items()}

@@ -72,6 +72,10 @@ class Adapter(ABC):
         """Like :meth:`raw_outputs`, on what :meth:`freeze` returned for this image."""
         return self.raw_outputs(image)
 
+    def last_stage(self, outputs: Any) -> Any:
+        """Those of :meth:`head_outputs` that predictions are made of: all, in most families."""
+        return outputs
+
     def loss(self, outputs: Any, samples: Samples, frozen: Any) -> dict[str, Tensor]:
         """The components of the detector's training loss, deterministic.
 

@@ -82,6 +82,10 @@ class TwoStageAdapter(Adapter):
         results = self.model.roi_head._bbox_forward(features, frozen.rois)
         return rpn_outputs, (results["cls_score"], results["bbox_pred"])
 
+    def last_stage(self, outputs: Any) -> Any:
+        """The RoI head's."""
+        return outputs[1]
+
     def loss(self, outputs: Any, samples: Samples, frozen: FrozenRegions) -> dict[str, Tensor]:
         """RPN and box losses, as in training."""
         rpn_outputs, (cls_score, bbox_pred) = outputs

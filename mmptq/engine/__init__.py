@@ -8,6 +8,7 @@ from mmptq.engine.float_checkpoint import load_float_checkpoint
 from mmptq.engine.objectives import (
     CalibrationImage,
     CrossEntropy,
+    LastStageDistance,
     Objective,
     OutputDistance,
     TaskLoss,
@@ -21,6 +22,7 @@ __all__ = [
     "CalibrationImage",
     "CalibrationSet",
     "CrossEntropy",
+    "LastStageDistance",
     "LossEvaluator",
     "Objective",
     "OutputDistance",

@@ -145,22 +145,41 @@ class OutputDistance(Objective):
 
     @override
     def prepare(self, adapter: Adapter, cache_gb: float, folder: str | Path) -> None:
+        self._adapter = adapter
         self._float = TensorStore(cache_gb, folder)
 
     @override
     def see_float(self, image: CalibrationImage, outputs: Any) -> None:
-        kept = [t.clone() for kind in _kinds(outputs) for t in kind]
+        kept = [t.clone() for kind in _kinds(self._compared(outputs)) for t in kind]
         self._float.put(image.position, kept)
 
     @override
     def value(self, image: CalibrationImage, outputs: Any) -> float:
         kept = iter(self._float.get(image.position))
         shares = []
-        for kind in _kinds(outputs):
+        for kind in _kinds(self._compared(outputs)):
             y = torch.cat([next(kept).flatten() for _ in kind])
             if y.numel():
                 shares.append(_relative_error(y, torch.cat([t.flatten() for t in kind])))
         return math.fsum(shares) / max(len(shares), 1)
+
+    def _compared(self, outputs: Any) -> Any:
+        """Those of the outputs that count."""
+        return outputs
+
+
+@OBJECTIVES.register_module()
+class LastStageDistance(OutputDistance):
+    """:class:`OutputDistance` over the outputs that the predictions are made of.
+
+    Of a two-stage detector those of the region head. The proposals' scores, which only choose the
+    regions, have the largest relative error by far and decide nearly alone otherwise. Of other
+    models it is the same as :class:`OutputDistance`.
+    """
+
+    @override
+    def _compared(self, outputs: Any) -> Any:
+        return self._adapter.last_stage(outputs)
 
 
 def _kinds(outputs: Any) -> Iterator[list[Tensor]]:

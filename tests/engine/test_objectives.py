@@ -97,6 +97,27 @@ def test_distance_pools_the_levels_of_one_kind(tmp_path: Any) -> None:
     assert objective.value(image, ((moved,), (single + 0.5,))) == pytest.approx(expected)
 
 
+def test_last_stage_is_the_region_heads_share(make_context: MakeContext) -> None:  # noqa: F811
+    """Of the four kinds of a two-stage detector it averages the last two."""
+    context = make_context("faster_rcnn")
+    last = LossEvaluator(context, {"type": "LastStageDistance"}, incremental=False)
+    both = LossEvaluator(context, DISTANCE, incremental=False)
+    before, before_both = last(), both()
+    assert before > 0.0
+    sites = [q for name, q in context.model.sites.items() if name.startswith("rpn_head.")]
+    assert sites
+    for quantizer in sites:
+        quantizer.scale.mul_(3.0)
+    assert last() == before
+    assert both() > before_both
+
+
+def test_last_stage_of_one_stage_is_all(make_context: MakeContext) -> None:  # noqa: F811
+    context = make_context("retinanet")
+    all_outputs = LossEvaluator(context, DISTANCE, incremental=False)()
+    assert LossEvaluator(context, {"type": "LastStageDistance"}, incremental=False)() == all_outputs
+
+
 def test_quantizers_and_mode_are_as_before(make_context: MakeContext) -> None:  # noqa: F811
     context = make_context("retinanet")
     LossEvaluator(context, TASK)
