@@ -33,7 +33,10 @@ calib_cfg = dict(
 )
 """
 SIZE = "preset='fast', iters=ITERS, batch_size=2, accumulate=2, probe_images=2"
-SHRINK = f"dict(type='BitShrinking', adaptive_rounding=0.3, checkpoint_interval=10, {SIZE})"
+SHRINK = (
+    "dict(type='BitShrinking', adaptive_rounding=0.3, drop_prob=0.5, checkpoint_interval=10, "
+    f"{SIZE})"
+)
 KEEP_STATE = """
 import torch
 from mmengine.dist import get_rank
