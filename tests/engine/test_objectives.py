@@ -98,7 +98,7 @@ def test_distance_pools_the_levels_of_one_kind(tmp_path: Any) -> None:
 
 
 def test_last_stage_is_the_region_heads_share(make_context: MakeContext) -> None:  # noqa: F811
-    """Of the four kinds of a two-stage detector it averages the last two."""
+    """Steps of the region proposal head alone do not change it."""
     context = make_context("faster_rcnn")
     last = LossEvaluator(context, {"type": "LastStageDistance"}, incremental=False)
     both = LossEvaluator(context, DISTANCE, incremental=False)

@@ -44,7 +44,7 @@ class BitShrinking(Reconstruction):
         lr_step: Learning rate of the steps, as a share of the step.
         lr_schedule: ``'hold'`` or ``'restart'``, see :class:`ShrinkSettings`.
         drop_prob: Probability of dropping the activations' quantization, as in QDrop; off by
-            default, as everything measured is better without it.
+            default, since every reconstruction loss measured is less without it.
         adaptive_rounding: Share of the iterations, at the end, in which the rounding of weights is
             learned as in AdaRound, with weights held; 0 for none.
         common: See :class:`Reconstruction`.
