@@ -8,21 +8,23 @@
 
 A cell holds the mAP on the validation set, the loss on the calibration images and on other images
 of the training set (of which the search sees none), and the recipe's time, evaluations of the loss
-and peak memory of the process. Cells that the JSON file holds are not measured again, and a search
-that was killed goes on, so the command may be stopped and started at will. It prints the table as
-far as it is known.
+and peak memory of the process. --training-metric adds the mAP on the whole training set, where a
+small validation set leaves open which of two models is nearer to the float one. Cells that the JSON
+file holds are not measured again, and a search that was killed goes on, so the command may be
+stopped and started at will. It prints the table as far as it is known.
 
     python benchmarks/lapq/tables.py configs/demo/retinanet_w4a4_lapq.py --table 3 --images 16
 """
 
 import argparse
 import contextlib
+import copy
 import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import ROOT, add_cells, new_parser  # noqa: E402
 from cells import Cells  # noqa: E402
 from peak_memory import peak_mb, reset_peak  # noqa: E402
+from printing import cell_name, model_name, print_table  # noqa: E402
 
 BASELINES = ("minmax", "mmse", "kl", "aciq")
 STARTS = ("random", "lw", "lw+qa")
@@ -68,6 +71,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--others", type=int, default=48, help="other training images to compare on"
     )
+    parser.add_argument("--training-metric", action="store_true", help="mAP on it, too")
     parser.add_argument("--seed", type=int, default=0, help="which calibration images")
     parser.add_argument("--objective", default="TaskLoss")
     parser.add_argument("--optimizer", default="Powell")
@@ -157,7 +161,11 @@ class Bench:
 
     def _measured(self, row: str) -> dict[str, float]:
         losses = {name: round(evaluate(), 5) for name, evaluate in self.evaluators.items()}
-        return {"metric": metric(self.runner, row), **losses}
+        metrics = {"metric": metric(partial(self.runner.evaluate, row))}
+        if self.args.training_metric:
+            loop = self.runner.build_test_loop(training_loop(self.runner.cfg))
+            metrics["training_metric"] = metric(loop.run)
+        return {**metrics, **losses}
 
     def _quantizers(self) -> list[Any]:
         model = self.context.model
@@ -218,77 +226,23 @@ def make_runner(args: argparse.Namespace, bits: str, images: int) -> Calibration
     return CalibrationRunner.from_cfg(cfg)
 
 
-def metric(runner: CalibrationRunner, method: str) -> float:
+def training_loop(cfg: Config) -> dict[str, Any]:
+    """A test loop over the training images, under the test pipeline."""
+    loader, evaluator = copy.deepcopy((cfg.test_dataloader, cfg.test_evaluator))
+    train = calibration_dataset_cfg(cfg)
+    loader.dataset = {**train, "pipeline": loader.dataset.pipeline, "test_mode": True}
+    evaluator.ann_file = str(Path(train["data_root"]) / train["ann_file"])
+    return dict(type="TestLoop", dataloader=loader, evaluator=evaluator)
+
+
+def metric(evaluate: Callable[[], dict[str, float]]) -> float:
     """Box mAP or top-1 in percent, without pycocotools' prints."""
     logging.getLogger("mmengine").setLevel(logging.WARNING)
     with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
-        metrics = runner.evaluate(method)
+        metrics = evaluate()
     found = {key.rpartition("/")[2]: value for key, value in metrics.items()}
     # A classifier's accuracy is in percent already.
     return round(found["top1"] if "top1" in found else 100.0 * found[METRIC], 2)
-
-
-def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str:
-    model = model_name(args)
-    size = f"{images}+{args.others} images" + (f", seed {args.seed}" if args.seed else "")
-    if row == "float":
-        return f"{model}/float/{args.objective}/{size}"
-    name = f"{model}/{args.scope}/{bits}/{size}/{row}/{args.objective}"
-    if "joint" in row:
-        name += f"/{args.optimizer}/{args.group}/{args.max_iters}"
-        name += f"/{args.max_evals} evals" if args.max_evals else ""
-        name += f"/{args.held_out} held out" if args.held_out else ""
-    return name
-
-
-def model_name(args: argparse.Namespace) -> str:
-    """Of the config and the calibration images."""
-    return "+".join(Path(p).stem for p in (args.config, args.calibration) if p)
-
-
-def print_table(cells: Cells, args: argparse.Namespace) -> None:
-    """Markdown: all figures of one column, or one column a bit-width and number of images."""
-    columns = [(bits, images) for bits in args.bits for images in args.images]
-    rows = ("float", *args.rows)
-    model = cell_name(args, "float", "", 0).partition("/")[0]
-    title = f"{model}, scope {args.scope}, {args.objective}"
-    if any("joint" in row for row in rows):
-        title += f", {args.optimizer} over each {args.group}"
-    if len(columns) == 1:
-        print(f"\n{title}, {_column(*columns[0])}\n")
-        names = ("loss", "on other images", "seconds", "evaluations", "peak MB")
-        print(f"| method | {_metric_name(args)} | " + " | ".join(names) + " |")
-        print("|---|---|---|---|---|---|---|")
-    else:
-        print(f"\n{title}: {_metric_name(args)} (loss / on other images)\n")
-        print("| method | " + " | ".join(_column(*column) for column in columns) + " |")
-        print("|---|" + "---|" * len(columns))
-    for row in rows:
-        found = [cells.values.get(cell_name(args, row, *column)) for column in columns]
-        if not any(found):
-            continue
-        texts = _all_figures(found[0]) if len(found) == 1 else [_short(f) for f in found]
-        print(f"| {row} | " + " | ".join(texts) + " |")
-
-
-def _metric_name(args: argparse.Namespace) -> str:
-    return "top-1" if Path(args.config).parent.name == "classification" else "mAP"
-
-
-def _column(bits: str, images: int) -> str:
-    weight, act = bits.split("/")
-    return f"W{weight}A{act}, {images} images"
-
-
-def _short(figures: dict[str, Any] | None) -> str:
-    return "{metric:.1f} ({loss:.3f} / {others:.3f})".format(**figures) if figures else ""
-
-
-def _all_figures(figures: dict[str, Any]) -> list[str]:
-    cost = [f"{figures.get(key, 0):.0f}" for key in ("seconds", "evaluations", "peak_mb")]
-    return [f"{figures['metric']:.1f}", f"{figures['loss']:.4f}", f"{figures['others']:.4f}"] + [
-        text if text != "0" else "-" for text in cost
-    ]
 
 
 if __name__ == "__main__":

@@ -155,13 +155,18 @@ class OutputDistance(Objective):
 
     @override
     def value(self, image: CalibrationImage, outputs: Any) -> float:
+        errors = self.relative_errors(image, outputs)
+        return math.fsum(errors) / max(len(errors), 1)
+
+    def relative_errors(self, image: CalibrationImage, outputs: Any) -> list[float]:
+        """One number for each kind of output that has any elements."""
         kept = iter(self._float.get(image.position))
-        shares = []
+        errors = []
         for kind in _kinds(self._compared(outputs)):
             y = torch.cat([next(kept).flatten() for _ in kind])
             if y.numel():
-                shares.append(_relative_error(y, torch.cat([t.flatten() for t in kind])))
-        return math.fsum(shares) / max(len(shares), 1)
+                errors.append(_relative_error(y, torch.cat([t.flatten() for t in kind])))
+        return errors
 
     def _compared(self, outputs: Any) -> Any:
         """Those of the outputs that count."""

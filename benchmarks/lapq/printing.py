@@ -1,0 +1,74 @@
+"""Names of the cells of tables.py, and the tables of them."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from cells import Cells
+
+
+def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str:
+    model = model_name(args)
+    size = f"{images}+{args.others} images" + (f", seed {args.seed}" if args.seed else "")
+    size += ", and training mAP" if args.training_metric else ""
+    if row == "float":
+        return f"{model}/float/{args.objective}/{size}"
+    name = f"{model}/{args.scope}/{bits}/{size}/{row}/{args.objective}"
+    if "joint" in row:
+        name += f"/{args.optimizer}/{args.group}/{args.max_iters}"
+        name += f"/{args.max_evals} evals" if args.max_evals else ""
+        name += f"/{args.held_out} held out" if args.held_out else ""
+    return name
+
+
+def model_name(args: argparse.Namespace) -> str:
+    """Of the config and the calibration images."""
+    return "+".join(Path(p).stem for p in (args.config, args.calibration) if p)
+
+
+def print_table(cells: Cells, args: argparse.Namespace) -> None:
+    """Markdown: all figures of one column, or one column a bit-width and number of images."""
+    columns = [(bits, images) for bits in args.bits for images in args.images]
+    rows = ("float", *args.rows)
+    model = cell_name(args, "float", "", 0).partition("/")[0]
+    title = f"{model}, scope {args.scope}, {args.objective}"
+    if any("joint" in row for row in rows):
+        title += f", {args.optimizer} over each {args.group}"
+    if len(columns) == 1:
+        print(f"\n{title}, {_column(*columns[0])}\n")
+        names = ["loss", "on other images", "seconds", "evaluations", "peak MB"]
+        if args.training_metric:
+            names.insert(0, "on training images")
+        print(f"| method | {_metric_name(args)} | " + " | ".join(names) + " |")
+        print("|---|---|" + "---|" * len(names))
+    else:
+        print(f"\n{title}: {_metric_name(args)} (loss / on other images)\n")
+        print("| method | " + " | ".join(_column(*column) for column in columns) + " |")
+        print("|---|" + "---|" * len(columns))
+    for row in rows:
+        found = [cells.values.get(cell_name(args, row, *column)) for column in columns]
+        if not any(found):
+            continue
+        texts = _all_figures(found[0]) if len(found) == 1 else [_short(f) for f in found]
+        print(f"| {row} | " + " | ".join(texts) + " |")
+
+
+def _metric_name(args: argparse.Namespace) -> str:
+    return "top-1" if Path(args.config).parent.name == "classification" else "mAP"
+
+
+def _column(bits: str, images: int) -> str:
+    weight, act = bits.split("/")
+    return f"W{weight}A{act}, {images} images"
+
+
+def _short(figures: dict[str, Any] | None) -> str:
+    return "{metric:.1f} ({loss:.3f} / {others:.3f})".format(**figures) if figures else ""
+
+
+def _all_figures(figures: dict[str, Any]) -> list[str]:
+    cost = [f"{figures.get(key, 0):.0f}" for key in ("seconds", "evaluations", "peak_mb")]
+    metrics = [f"{figures[key]:.1f}" for key in ("metric", "training_metric") if key in figures]
+    return [*metrics, f"{figures['loss']:.4f}", f"{figures['others']:.4f}"] + [
+        text if text != "0" else "-" for text in cost
+    ]
