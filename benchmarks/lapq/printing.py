@@ -1,10 +1,20 @@
 """Names of the cells of tables.py, and the tables of them."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from cells import Cells
+
+# Of a table over several choices of the images: key of a cell, heading, digits.
+MEANS = {
+    "metric": ("mean", 2),
+    "training_metric": ("on training images", 2),
+    "loss": ("loss", 4),
+    "others": ("on other images", 4),
+}
 
 
 def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str:
@@ -28,12 +38,8 @@ def model_name(args: argparse.Namespace) -> str:
 
 def print_table(cells: Cells, args: argparse.Namespace) -> None:
     """Markdown: all figures of one column, or one column a bit-width and number of images."""
-    columns = [(bits, images) for bits in args.bits for images in args.images]
-    rows = ("float", *args.rows)
-    model = cell_name(args, "float", "", 0).partition("/")[0]
-    title = f"{model}, scope {args.scope}, {args.objective}"
-    if any("joint" in row for row in rows):
-        title += f", {args.optimizer} over each {args.group}"
+    columns = _columns(args)
+    rows, title = ("float", *args.rows), _title(args)
     if len(columns) == 1:
         print(f"\n{title}, {_column(*columns[0])}\n")
         names = ["loss", "on other images", "seconds", "evaluations", "peak MB"]
@@ -51,6 +57,41 @@ def print_table(cells: Cells, args: argparse.Namespace) -> None:
             continue
         texts = _all_figures(found[0]) if len(found) == 1 else [_short(f) for f in found]
         print(f"| {row} | " + " | ".join(texts) + " |")
+
+
+def print_choices(cells: Cells, choices: Sequence[argparse.Namespace]) -> None:
+    """Markdown, a table a bit-width and number of images: what each choice of images came to."""
+    args = choices[0]
+    for column in _columns(args):
+        print(f"\n{_title(args)}, {_column(*column)}: {_metric_name(args)} over seeds; means\n")
+        head = [
+            *(f"seed {choice.seed}" for choice in choices),
+            *(name for name, _ in MEANS.values()),
+        ]
+        print(f"| method | {' | '.join(head)} |\n|---{'|---' * len(head)}|")
+        for row in ("float", *args.rows):
+            found = [cells.values.get(cell_name(choice, row, *column)) for choice in choices]
+            known = [figures for figures in found if figures]
+            texts = [f"{figures['metric']:.1f}" if figures else "" for figures in found]
+            texts += [_mean(known, key, digits) for key, (_, digits) in MEANS.items()]
+            print(f"| {row} | {' | '.join(texts)} |")
+
+
+def _mean(cells: Sequence[dict[str, Any]], key: str, digits: int) -> str:
+    values = [cell[key] for cell in cells if key in cell]
+    return f"{mean(values):.{digits}f}" if values else ""
+
+
+def _columns(args: argparse.Namespace) -> list[tuple[str, int]]:
+    return [(bits, images) for bits in args.bits for images in args.images]
+
+
+def _title(args: argparse.Namespace) -> str:
+    model = cell_name(args, "float", "", 0).partition("/")[0]
+    title = f"{model}, scope {args.scope}, {args.objective}"
+    if any("joint" in row for row in args.rows):
+        title += f", {args.optimizer} over each {args.group}"
+    return title
 
 
 def _metric_name(args: argparse.Namespace) -> str:

@@ -11,7 +11,8 @@ of the training set (of which the search sees none), and the recipe's time, eval
 and peak memory of the process. --training-metric adds the mAP on the whole training set, where a
 small validation set leaves open which of two models is nearer to the float one. Cells that the JSON
 file holds are not measured again, and a search that was killed goes on, so the command may be
-stopped and started at will. It prints the table as far as it is known.
+stopped and started at will. It prints the table as far as it is known; with several --seeds, the
+mAP of each and the means.
 
     python benchmarks/lapq/tables.py configs/demo/retinanet_w4a4_lapq.py --table 3 --images 16
 """
@@ -41,8 +42,8 @@ from mmptq.runner.prepare_config import set_data_root
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import ROOT, add_cells, new_parser  # noqa: E402
 from cells import Cells  # noqa: E402
+from lapq.printing import cell_name, model_name, print_choices, print_table  # noqa: E402
 from peak_memory import peak_mb, reset_peak  # noqa: E402
-from printing import cell_name, model_name, print_table  # noqa: E402
 
 BASELINES = ("minmax", "mmse", "kl", "aciq")
 STARTS = ("random", "lw", "lw+qa")
@@ -72,7 +73,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--others", type=int, default=48, help="other training images to compare on"
     )
     parser.add_argument("--training-metric", action="store_true", help="mAP on it, too")
-    parser.add_argument("--seed", type=int, default=0, help="which calibration images")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[0], help="choices of the calibration images"
+    )
     parser.add_argument("--objective", default="TaskLoss")
     parser.add_argument("--optimizer", default="Powell")
     parser.add_argument("--group", default="tensor")
@@ -94,11 +97,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
     cells = Cells(args.json)
-    if not args.print_only:
+    choices = [argparse.Namespace(**vars(args), seed=seed) for seed in args.seeds]
+    for choice in () if args.print_only else choices:
         for bits in args.bits:
             for images in args.images:
-                measure(cells, args, bits, images)
-    print_table(cells, args)
+                measure(cells, choice, bits, images)
+    if len(choices) == 1:
+        print_table(cells, choices[0])
+    else:
+        print_choices(cells, choices)
 
 
 def measure(cells: Cells, args: argparse.Namespace, bits: str, images: int) -> None:

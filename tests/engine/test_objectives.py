@@ -93,8 +93,9 @@ def test_distance_pools_the_levels_of_one_kind(tmp_path: Any) -> None:
     objective.see_float(image, ((levels,), (single,)))
     moved = [levels[0] + 1.0, levels[1] - 2.0]
     # Spread of the kind around its mean of 2: 8, its error: 2 + 12; single: 2 and 0.5.
-    expected = (14.0 / 8.0 + 0.5 / 2.0) / 2.0
-    assert objective.value(image, ((moved,), (single + 0.5,))) == pytest.approx(expected)
+    outputs = (moved,), (single + 0.5,)
+    assert objective.relative_errors(image, outputs) == pytest.approx([14.0 / 8.0, 0.5 / 2.0])
+    assert objective.value(image, outputs) == pytest.approx((14.0 / 8.0 + 0.5 / 2.0) / 2.0)
 
 
 def test_last_stage_is_the_region_heads_share(make_context: MakeContext) -> None:  # noqa: F811
