@@ -20,7 +20,7 @@ MEANS = {
 def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str:
     model = model_name(args)
     size = f"{images}+{args.others} images" + (f", seed {args.seed}" if args.seed else "")
-    size += ", and training mAP" if args.training_metric else ""
+    size += ", in detail" if args.detail else ""
     if row == "float":
         return f"{model}/float/{args.objective}/{size}"
     name = f"{model}/{args.scope}/{bits}/{size}/{row}/{args.objective}"
@@ -43,7 +43,7 @@ def print_table(cells: Cells, args: argparse.Namespace) -> None:
     if len(columns) == 1:
         print(f"\n{title}, {_column(*columns[0])}\n")
         names = ["loss", "on other images", "seconds", "evaluations", "peak MB"]
-        if args.training_metric:
+        if args.detail:
             names.insert(0, "on training images")
         print(f"| method | {_metric_name(args)} | " + " | ".join(names) + " |")
         print("|---|---|" + "---|" * len(names))
@@ -63,17 +63,18 @@ def print_choices(cells: Cells, choices: Sequence[argparse.Namespace]) -> None:
     """Markdown, a table a bit-width and number of images: what each choice of images came to."""
     args = choices[0]
     for column in _columns(args):
+        rows = {
+            row: [cells.values.get(cell_name(choice, row, *column), {}) for choice in choices]
+            for row in ("float", *args.rows)
+        }
+        classes = {name: 1 for cell in sum(rows.values(), []) for name in cell.get("classes", {})}
         print(f"\n{_title(args)}, {_column(*column)}: {_metric_name(args)} over seeds; means\n")
-        head = [
-            *(f"seed {choice.seed}" for choice in choices),
-            *(name for name, _ in MEANS.values()),
-        ]
+        head = [*(f"seed {c.seed}" for c in choices), *(n for n, _ in MEANS.values()), *classes]
         print(f"| method | {' | '.join(head)} |\n|---{'|---' * len(head)}|")
-        for row in ("float", *args.rows):
-            found = [cells.values.get(cell_name(choice, row, *column)) for choice in choices]
-            known = [figures for figures in found if figures]
-            texts = [f"{figures['metric']:.1f}" if figures else "" for figures in found]
-            texts += [_mean(known, key, digits) for key, (_, digits) in MEANS.items()]
+        for row, found in rows.items():
+            texts = [f"{cell['metric']:.1f}" if cell else "" for cell in found]
+            texts += [_mean(found, key, digits) for key, (_, digits) in MEANS.items()]
+            texts += [_mean([cell.get("classes", {}) for cell in found], c, 2) for c in classes]
             print(f"| {row} | {' | '.join(texts)} |")
 
 

@@ -8,11 +8,11 @@
 
 A cell holds the mAP on the validation set, the loss on the calibration images and on other images
 of the training set (of which the search sees none), and the recipe's time, evaluations of the loss
-and peak memory of the process. --training-metric adds the mAP on the whole training set, where a
-small validation set leaves open which of two models is nearer to the float one. Cells that the JSON
-file holds are not measured again, and a search that was killed goes on, so the command may be
-stopped and started at will. It prints the table as far as it is known; with several --seeds, the
-mAP of each and the means.
+and peak memory of the process. --detail adds the AP of each class and the mAP on the whole training
+set, where a small validation set leaves open which of two models is nearer to the float one. Cells
+that the JSON file holds are not measured again, and a search that was killed goes on, so the
+command may be stopped and started at will. It prints the table as far as it is known; with several
+--seeds, the mAP of each and the means.
 
     python benchmarks/lapq/tables.py configs/demo/retinanet_w4a4_lapq.py --table 3 --images 16
 """
@@ -72,7 +72,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--others", type=int, default=48, help="other training images to compare on"
     )
-    parser.add_argument("--training-metric", action="store_true", help="mAP on it, too")
+    parser.add_argument(
+        "--detail", action="store_true", help="AP of each class and mAP on the training set, too"
+    )
     parser.add_argument(
         "--seeds", nargs="+", type=int, default=[0], help="choices of the calibration images"
     )
@@ -147,7 +149,7 @@ class Bench:
         positions = range(self.images, total)
         return {"loss": make(context), "others": make(others, positions=positions)}
 
-    def figures(self, row: str) -> dict[str, float]:
+    def figures(self, row: str) -> dict[str, Any]:
         """Run a recipe on the model and measure it."""
         for _, layer in self.context.model.quant_layers():
             layer.set_weight_correction(None)
@@ -166,13 +168,15 @@ class Bench:
         cost = {"seconds": round(seconds, 1), "evaluations": evaluations, "peak_mb": peak_mb()}
         return {**self._measured(row), **cost}
 
-    def _measured(self, row: str) -> dict[str, float]:
+    def _measured(self, row: str) -> dict[str, Any]:
         losses = {name: round(evaluate(), 5) for name, evaluate in self.evaluators.items()}
-        metrics = {"metric": metric(partial(self.runner.evaluate, row))}
-        if self.args.training_metric:
+        found = quietly(partial(self.runner.evaluate, row))
+        cell = {"metric": metric(found), **losses}
+        if self.args.detail:
             loop = self.runner.build_test_loop(training_loop(self.runner.cfg))
-            metrics["training_metric"] = metric(loop.run)
-        return {**metrics, **losses}
+            cell["training_metric"] = metric(quietly(loop.run))
+            cell["classes"] = class_metrics(found)
+        return cell
 
     def _quantizers(self) -> list[Any]:
         model = self.context.model
@@ -224,6 +228,8 @@ def make_runner(args: argparse.Namespace, bits: str, images: int) -> Calibration
         act=None if act == 32 else dict(num_bits=act),
     )
     cfg.calib_cfg.num_images, cfg.calib_cfg.seed = images, args.seed
+    if args.detail:
+        cfg.test_evaluator.classwise = True
     name = f"{model_name(args)}_{args.scope}_w{weight}a{act}_{images}_{args.seed}"
     cfg.work_dir, cfg.launcher, cfg.resume = str(args.work_dir / name), "none", True
     cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
@@ -242,14 +248,24 @@ def training_loop(cfg: Config) -> dict[str, Any]:
     return dict(type="TestLoop", dataloader=loader, evaluator=evaluator)
 
 
-def metric(evaluate: Callable[[], dict[str, float]]) -> float:
-    """Box mAP or top-1 in percent, without pycocotools' prints."""
+def quietly(evaluate: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """Metrics without their evaluator's name, and without pycocotools' prints."""
     logging.getLogger("mmengine").setLevel(logging.WARNING)
     with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
-        metrics = evaluate()
-    found = {key.rpartition("/")[2]: value for key, value in metrics.items()}
+        return {key.rpartition("/")[2]: value for key, value in evaluate().items()}
+
+
+def metric(found: dict[str, float]) -> float:
+    """Box mAP or top-1 in percent."""
     # A classifier's accuracy is in percent already.
     return round(found["top1"] if "top1" in found else 100.0 * found[METRIC], 2)
+
+
+def class_metrics(found: dict[str, float]) -> dict[str, float]:
+    """AP of each class in percent."""
+    suffix = "_precision"
+    classes = (key for key in found if key.endswith(suffix))
+    return {key.removesuffix(suffix): round(100.0 * found[key], 1) for key in classes}
 
 
 if __name__ == "__main__":
