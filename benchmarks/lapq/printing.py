@@ -42,11 +42,9 @@ def print_table(cells: Cells, args: argparse.Namespace) -> None:
     rows, title = ("float", *args.rows), _title(args)
     if len(columns) == 1:
         print(f"\n{title}, {_column(*columns[0])}\n")
-        names = ["loss", "on other images", "seconds", "evaluations", "peak MB"]
-        if args.detail:
-            names.insert(0, "on training images")
+        names = ("loss", "on other images", "seconds", "evaluations", "peak MB")
         print(f"| method | {_metric_name(args)} | " + " | ".join(names) + " |")
-        print("|---|---|" + "---|" * len(names))
+        print("|---|---|---|---|---|---|---|")
     else:
         print(f"\n{title}: {_metric_name(args)} (loss / on other images)\n")
         print("| method | " + " | ".join(_column(*column) for column in columns) + " |")
@@ -110,7 +108,6 @@ def _short(figures: dict[str, Any] | None) -> str:
 
 def _all_figures(figures: dict[str, Any]) -> list[str]:
     cost = [f"{figures.get(key, 0):.0f}" for key in ("seconds", "evaluations", "peak_mb")]
-    metrics = [f"{figures[key]:.1f}" for key in ("metric", "training_metric") if key in figures]
-    return [*metrics, f"{figures['loss']:.4f}", f"{figures['others']:.4f}"] + [
+    return [f"{figures['metric']:.1f}", f"{figures['loss']:.4f}", f"{figures['others']:.4f}"] + [
         text if text != "0" else "-" for text in cost
     ]

@@ -11,8 +11,8 @@ of the training set (of which the search sees none), and the recipe's time, eval
 and peak memory of the process. --detail adds the AP of each class and the mAP on the whole training
 set, where a small validation set leaves open which of two models is nearer to the float one. Cells
 that the JSON file holds are not measured again, and a search that was killed goes on, so the
-command may be stopped and started at will. It prints the table as far as it is known; with several
---seeds, the mAP of each and the means.
+command may be stopped and started at will. It prints the table as far as it is known; with --detail
+or several --seeds, the mAP of each seed and the means.
 
     python benchmarks/lapq/tables.py configs/demo/retinanet_w4a4_lapq.py --table 3 --images 16
 """
@@ -104,10 +104,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for bits in args.bits:
             for images in args.images:
                 measure(cells, choice, bits, images)
-    if len(choices) == 1:
-        print_table(cells, choices[0])
-    else:
+    if len(choices) > 1 or args.detail:
         print_choices(cells, choices)
+    else:
+        print_table(cells, choices[0])
 
 
 def measure(cells: Cells, args: argparse.Namespace, bits: str, images: int) -> None:
