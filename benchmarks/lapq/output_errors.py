@@ -6,7 +6,7 @@ two-stage detector are the float model's, so that each head is judged on its own
 
     python tools/quantize.py configs/bccd/faster_rcnn_r18_w4a4_lapq.py
     python benchmarks/lapq/output_errors.py configs/bccd/faster_rcnn_r18_w4a4_lapq.py \
-        work_dirs/faster_rcnn_r18_w4a4_lapq/quantized.pth
+        work_dirs/bccd_faster_rcnn_r18_w4a4_lapq/quantized.pth
 """
 
 import argparse

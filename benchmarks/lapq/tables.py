@@ -231,6 +231,7 @@ def make_runner(args: argparse.Namespace, bits: str, images: int) -> Calibration
     if args.detail:
         cfg.test_evaluator.classwise = True
     name = f"{model_name(args)}_{args.scope}_w{weight}a{act}_{images}_{args.seed}"
+    name += "_detail" if args.detail else ""  # stages depend on what the evaluator measures
     cfg.work_dir, cfg.launcher, cfg.resume = str(args.work_dir / name), "none", True
     cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
     cfg.log_level = "WARNING"
