@@ -28,6 +28,7 @@ def cell_name(args: argparse.Namespace, row: str, bits: str, images: int) -> str
         name += f"/{args.optimizer}/{args.group}/{args.max_iters}"
         name += f"/{args.max_evals} evals" if args.max_evals else ""
         name += f"/{args.held_out} held out" if args.held_out else ""
+        name += "/{:g} to {:g}".format(*args.bounds) if args.bounds else ""
     return name
 
 

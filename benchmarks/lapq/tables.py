@@ -81,6 +81,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--objective", default="TaskLoss")
     parser.add_argument("--optimizer", default="Powell")
     parser.add_argument("--group", default="tensor")
+    parser.add_argument("--bounds", nargs=2, type=float, help="of the search's multipliers")
     parser.add_argument("--max-iters", type=int, default=1)
     parser.add_argument("--max-evals", type=int)
     parser.add_argument("--held-out", type=float, default=0.0, help="share that confirms the moves")
@@ -200,6 +201,7 @@ def recipe(args: argparse.Namespace, row: str) -> list[dict[str, Any]]:
             max_iters=args.max_iters,
             max_evals=args.max_evals,
             held_out=args.held_out,
+            **({"bounds": tuple(args.bounds)} if args.bounds else {}),
             **budget,
         ),
     }
