@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from mmptq.engine.capture import CacheSettings, UnitCapture
-from mmptq.engine.unit_problem import TrainedForm, UnitProblem
-from mmptq.engine.units import call_graph, find_units
+from mmptq.engine.units.capture import CacheSettings, UnitCapture
+from mmptq.engine.units.unit_problem import TrainedForm, UnitProblem
+from mmptq.engine.units.units import call_graph, find_units
 from mmptq.quantizers import LearnedStepQuantizer
 from tests.calibration_support import MakeContext
 

@@ -15,6 +15,11 @@ LAYERS = (
     "hooks",
     "algorithms",
     "engine",
+    "engine.units",
+    "engine.incremental",
+    "engine.context",
+    "engine.data",
+    "engine.storage",
     "adapters",
     "models",
     "modules",
@@ -68,9 +73,12 @@ def imports(module: str, source: str, modules: Mapping[str, str]) -> Iterator[tu
 
 
 def layer_of(module: str) -> str | None:
-    """``models`` of ``mmptq.models.plan``; the package itself has no layer."""
+    """``models`` of ``mmptq.models.plan``, or a room of ``engine``; the package has none."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 else None
+    if len(parts) < 2:
+        return None
+    room = ".".join(parts[1:3])
+    return room if room in LAYERS else parts[1]
 
 
 def may_import(layer: str | None, target: str | None) -> bool:
@@ -210,6 +218,9 @@ def test_tools_load_safely_too() -> None:
         ("mmptq.evaluation.cost", "from mmptq.runner import CalibrationRunner"),
         ("mmptq", "from mmptq.errors import ConfigError"),
         ("mmptq.newcomer", "from mmptq.errors import ConfigError"),
+        ("mmptq.engine.storage.store", "from mmptq.engine.data.collect import collect_statistics"),
+        ("mmptq.engine.incremental.front", "from mmptq.engine.units.front import Front"),
+        ("mmptq.engine.data.collect", "from mmptq.engine import CalibrationContext"),
     ],
 )
 def test_an_upward_import_is_found(module: str, source: str) -> None:
@@ -227,6 +238,8 @@ def test_an_upward_import_is_found(module: str, source: str) -> None:
         ("mmptq.hooks.save", "from mmptq.evaluation import Results\nimport torch"),
         ("mmptq.evaluation.cost", "from mmptq.adapters import find_adapter"),
         ("mmptq.runner", "import mmptq"),
+        ("mmptq.engine.units.front", "from mmptq.engine.incremental.call_graph import CallGraph"),
+        ("mmptq.engine", "from mmptq.engine.units.units import Unit"),
     ],
 )
 def test_a_downward_import_is_not(module: str, source: str) -> None:

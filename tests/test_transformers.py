@@ -13,7 +13,7 @@ from mmptq.adapters import find_adapter
 from mmptq.algorithms import AdaRound, BitShrinking, JointSearch, QDrop
 from mmptq.algorithms.lapq.search_space import SearchSpace
 from mmptq.engine import LossEvaluator
-from mmptq.engine.units import call_graph, find_units
+from mmptq.engine.units.units import call_graph, find_units
 from mmptq.errors import ConfigError
 from mmptq.evaluation import model_cost, plan_table, profile_model, render
 from mmptq.models import Plan, QConfig, QuantClassifier, TensorSpec

@@ -14,7 +14,7 @@ from mmengine.device import get_device
 from mmengine.runner import Runner
 from torch import nn
 
-from mmptq.engine.float_checkpoint import MMENGINE_TYPES, check_checkpoint
+from mmptq.engine.data.float_checkpoint import MMENGINE_TYPES, check_checkpoint
 from mmptq.errors import MmptqError
 from mmptq.fileio import atomic_write
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config

@@ -21,7 +21,7 @@ from mmengine.runner import load_checkpoint
 from typing_extensions import override
 
 from mmptq.engine import LossEvaluator
-from mmptq.engine.objectives import CalibrationImage, OutputDistance
+from mmptq.engine.incremental.objectives import CalibrationImage, OutputDistance
 from mmptq.registry import OBJECTIVES
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.prepare_config import set_data_root

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmptq.engine import SearchLog
-from mmptq.engine.search_log import Point
+from mmptq.engine.storage.search_log import Point
 
 
 class Measured:

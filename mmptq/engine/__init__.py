@@ -1,11 +1,11 @@
 """What the algorithms run on: calibration images, statistics, finished stages."""
 
-from mmptq.engine.calibration_set import CalibrationSet, check_files, image_path
-from mmptq.engine.collect import check_activations, check_weights, collect_statistics
 from mmptq.engine.context import CalibrationContext, Track
-from mmptq.engine.evaluator import LossEvaluator, float_form
-from mmptq.engine.float_checkpoint import load_float_checkpoint
-from mmptq.engine.objectives import (
+from mmptq.engine.data.calibration_set import CalibrationSet, check_files, image_path
+from mmptq.engine.data.collect import check_activations, check_weights, collect_statistics
+from mmptq.engine.data.float_checkpoint import load_float_checkpoint
+from mmptq.engine.incremental.evaluator import LossEvaluator, float_form
+from mmptq.engine.incremental.objectives import (
     CalibrationImage,
     CrossEntropy,
     LastStageDistance,
@@ -13,9 +13,9 @@ from mmptq.engine.objectives import (
     OutputDistance,
     TaskLoss,
 )
-from mmptq.engine.search_log import SearchLog
-from mmptq.engine.store import StageStore, remove_leftovers
-from mmptq.engine.tensor_cache import TensorCache
+from mmptq.engine.storage.search_log import SearchLog
+from mmptq.engine.storage.store import StageStore, remove_leftovers
+from mmptq.engine.storage.tensor_cache import TensorCache
 
 __all__ = [
     "CalibrationContext",

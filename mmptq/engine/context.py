@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from mmptq.adapters import Adapter
-from mmptq.engine.calibration_set import CalibrationSet
-from mmptq.engine.collect import collect_statistics
-from mmptq.engine.store import StageStore
+from mmptq.engine.data.calibration_set import CalibrationSet
+from mmptq.engine.data.collect import collect_statistics
+from mmptq.engine.storage.store import StageStore
 from mmptq.models import QuantModel
 from mmptq.observers import TensorStatistics
 

@@ -12,7 +12,8 @@ from mmptq.adapters import find_adapter
 from mmptq.algorithms import RangeCalibration
 from mmptq.algorithms.reconstruction.fisher import add_fisher_weights
 from mmptq.engine import CalibrationContext, CalibrationSet, LossEvaluator, StageStore
-from mmptq.engine.capture import (
+from mmptq.engine.data.float_checkpoint import load_float_checkpoint
+from mmptq.engine.units.capture import (
     FLOAT_IN,
     FLOAT_OUT,
     QUANT_IN,
@@ -20,8 +21,7 @@ from mmptq.engine.capture import (
     CacheSettings,
     UnitCapture,
 )
-from mmptq.engine.float_checkpoint import load_float_checkpoint
-from mmptq.engine.units import call_graph, find_units
+from mmptq.engine.units.units import call_graph, find_units
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.models import QConfig
 from mmptq.runner.calib_dataset import calibration_dataset_cfg

@@ -17,12 +17,12 @@ from mmptq.algorithms.reconstruction.checks import (
 )
 from mmptq.algorithms.reconstruction.progress import Progress
 from mmptq.algorithms.reconstruction.report import Report, UnitReport
-from mmptq.engine.capture import UnitCapture, UnitData
 from mmptq.engine.context import CalibrationContext
-from mmptq.engine.memory import keep_freed_memory
-from mmptq.engine.reconstruction import Group, LoopSettings, Policy, UnitLoop
-from mmptq.engine.unit_problem import TrainedForm, UnitProblem
-from mmptq.engine.units import Unit, call_graph, find_units
+from mmptq.engine.storage.memory import keep_freed_memory
+from mmptq.engine.units.capture import UnitCapture, UnitData
+from mmptq.engine.units.reconstruction import Group, LoopSettings, Policy, UnitLoop
+from mmptq.engine.units.unit_problem import TrainedForm, UnitProblem
+from mmptq.engine.units.units import Unit, call_graph, find_units
 from mmptq.errors import ConfigError
 from mmptq.models import QuantModel
 

@@ -12,9 +12,9 @@ from mmptq.algorithms.reconstruction.shrinking import (
     ShrinkPolicy,
     ShrinkSettings,
 )
-from mmptq.engine.reconstruction import Group, LoopSettings, Policy
-from mmptq.engine.unit_problem import TrainedForm, UnitProblem
-from mmptq.engine.units import Unit
+from mmptq.engine.units.reconstruction import Group, LoopSettings, Policy
+from mmptq.engine.units.unit_problem import TrainedForm, UnitProblem
+from mmptq.engine.units.units import Unit
 from mmptq.models import QuantModel
 from mmptq.ops import MAX_BITS
 from mmptq.quantizers import LearnedStepQuantizer

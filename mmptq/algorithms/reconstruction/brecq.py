@@ -5,9 +5,9 @@ from typing import Any
 
 from mmptq.algorithms.reconstruction.fisher import add_fisher_weights
 from mmptq.algorithms.reconstruction.rounding import RoundingReconstruction
-from mmptq.engine.capture import UnitData
 from mmptq.engine.context import CalibrationContext
-from mmptq.engine.units import Unit
+from mmptq.engine.units.capture import UnitData
+from mmptq.engine.units.units import Unit
 from mmptq.registry import STEPS
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from mmptq.algorithms.reconstruction.rounding import RoundingPolicy
-from mmptq.engine.reconstruction import Policy, Row
-from mmptq.engine.unit_problem import TrainedForm
+from mmptq.engine.units.reconstruction import Policy, Row
+from mmptq.engine.units.unit_problem import TrainedForm
 from mmptq.quantizers import LearnedStepQuantizer
 
 

@@ -7,10 +7,10 @@ import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
-from mmptq.engine.capture import WEIGHT, UnitData
 from mmptq.engine.context import CalibrationContext
-from mmptq.engine.evaluator import float_form
-from mmptq.engine.units import Unit
+from mmptq.engine.incremental.evaluator import float_form
+from mmptq.engine.units.capture import WEIGHT, UnitData
+from mmptq.engine.units.units import Unit
 from mmptq.models.trace import flatten_tensors
 
 _RAW = "raw_weight"  # before it is scaled

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from mmptq.engine.reconstruction import Group
-from mmptq.engine.unit_problem import TrainedForm
-from mmptq.engine.units import Unit
+from mmptq.engine.units.reconstruction import Group
+from mmptq.engine.units.unit_problem import TrainedForm
+from mmptq.engine.units.units import Unit
 from mmptq.models import QuantModel
 from mmptq.quantizers import LearnedStepQuantizer, UniformQuantizer
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from mmptq.algorithms.reconstruction.base import Reconstruction
 from mmptq.algorithms.reconstruction.forms import learned_steps, step_group
-from mmptq.engine.reconstruction import Group
-from mmptq.engine.unit_problem import TrainedForm
-from mmptq.engine.units import Unit
+from mmptq.engine.units.reconstruction import Group
+from mmptq.engine.units.unit_problem import TrainedForm
+from mmptq.engine.units.units import Unit
 from mmptq.models import QuantModel
 from mmptq.registry import STEPS
 

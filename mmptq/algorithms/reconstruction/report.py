@@ -12,7 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from mmptq.engine.context import Record
-from mmptq.engine.reconstruction import Row, RowLog
+from mmptq.engine.units.reconstruction import Row, RowLog
 from mmptq.fileio import atomic_write
 
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from mmptq.algorithms.reconstruction.base import Reconstruction
 from mmptq.algorithms.reconstruction.forms import learned_steps, step_group, weight_quantizers
-from mmptq.engine.reconstruction import Group, LoopSettings, Policy
-from mmptq.engine.unit_problem import TrainedForm, UnitProblem
-from mmptq.engine.units import Unit
+from mmptq.engine.units.reconstruction import Group, LoopSettings, Policy
+from mmptq.engine.units.unit_problem import TrainedForm, UnitProblem
+from mmptq.engine.units.units import Unit
 from mmptq.models import QuantModel
 from mmptq.quantizers import AdaptiveRoundingQuantizer
 from mmptq.quantizers.adaptive_rounding import linear_beta, settled_share

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from mmptq.engine.reconstruction import Policy, Row
-from mmptq.engine.unit_problem import UnitProblem
+from mmptq.engine.units.reconstruction import Policy, Row
+from mmptq.engine.units.unit_problem import UnitProblem
 from mmptq.quantizers import LearnedStepQuantizer
 
 MODES = ("shrink", "direct", "progressive")

@@ -1,0 +1,1 @@
+"""What a calibration reads: images, their statistics, float weights."""

@@ -1,0 +1,1 @@
+"""What is kept: finished stages, logs, tensors within a memory budget."""

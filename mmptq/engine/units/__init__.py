@@ -1,0 +1,1 @@
+"""Units of a model, what each reads and writes, and the loop that adjusts one."""

@@ -1,0 +1,165 @@
+"""Units: the parts of a model that are reconstructed one after another."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmptq.adapters import Adapter
+from mmptq.adapters.base import blank_sample
+from mmptq.engine.incremental.call_graph import CallGraph
+from mmptq.engine.incremental.evaluator import float_form
+from mmptq.errors import ConfigError
+from mmptq.models import QuantModel
+from mmptq.models.trace import flatten_tensors
+
+GRANULARITIES = ("block", "layer")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A module that is reconstructed as a whole: it reads one tensor and returns one.
+
+    It may take further arguments that are no tensors, such as the height and width of a feature map
+    that it reads as tokens.
+
+    Args:
+        name: Module name in the detector.
+        layers: Names of the quantized layers inside.
+        calls: Ids of its calls in the call graph, one an FPN level for a head's layers.
+        offsets: For each call, how often each layer has run before it in the same pass.
+        relu: Whether its output is read through ReLUs only; then it is compared behind them.
+        sites: Activation quantizers that the unit is the first to read through.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    calls: tuple[int, ...]
+    offsets: tuple[Mapping[str, int], ...]
+    relu: bool
+    sites: tuple[str, ...]
+
+
+@contextmanager
+def probing(model: QuantModel, adapter: Adapter) -> Iterator[tuple[Callable[..., Any], Tensor]]:
+    """A forward function of the float form and a small image to run it on."""
+    image = adapter.trace_image()
+    with float_form(model):
+        model.start_pass()
+        frozen = adapter.freeze(image, [blank_sample(image)], with_labels=False)
+        model.start_pass()
+        yield lambda x: adapter.head_outputs(x, frozen), image
+
+
+def call_graph(model: QuantModel, adapter: Adapter) -> CallGraph:
+    """The call graph of the prepared model."""
+    with probing(model, adapter) as (forward, image):
+        return CallGraph(adapter.model, forward, image)
+
+
+def find_units(
+    model: QuantModel, adapter: Adapter, graph: CallGraph, granularity: str
+) -> list[Unit]:
+    """The units that cover every quantized layer, in the order of first execution.
+
+    Args:
+        model: Prepared.
+        adapter: Names the module that each layer belongs to.
+        graph: Of the same model.
+        granularity: ``'block'`` (residual blocks whole) or ``'layer'``.
+
+    Raises:
+        ConfigError: Unknown granularity.
+    """
+    if granularity not in GRANULARITIES:
+        raise ConfigError(f"granularity = {granularity!r}: must be one of {GRANULARITIES}")
+    assert model.plan is not None
+    plan = [p.name for p in model.plan.layers if p.weight is not None or p.inputs != (None,)]
+    owner = {name: adapter.unit_of(name, granularity) for name in plan}
+    forms = _forms(model, adapter, {*owner.values(), *plan})
+    # A module of another form is taken apart into its layers.
+    owner = {name: unit if forms[unit].single else name for name, unit in owner.items()}
+    members: dict[str, list[str]] = {}
+    for name in plan:
+        members.setdefault(owner[name], []).append(name)
+    return [
+        Unit(
+            name,
+            tuple(layers),
+            tuple(graph.by_module[name]),
+            _offsets(graph, name, layers),
+            forms[name].relu,
+            tuple(s.name for s in model.plan.sites if s.owner in layers),
+        )
+        for name, layers in members.items()
+    ]
+
+
+def _offsets(graph: CallGraph, name: str, layers: list[str]) -> tuple[Mapping[str, int], ...]:
+    counts: Counter[str] = Counter()
+    found = []
+    for call in graph.calls:  # in the order in which they begin
+        if call.module == name:
+            found.append({layer: counts[layer] for layer in layers})
+        counts[call.module] += 1
+    return tuple(found)
+
+
+@dataclass
+class _Form:
+    """How a module was seen to be called."""
+
+    single: bool = True
+    relu: bool = False
+
+
+def _forms(model: QuantModel, adapter: Adapter, names: set[str]) -> dict[str, _Form]:
+    """Whether each module reads and returns one tensor, and whether only ReLUs read that."""
+    forms = {name: _Form() for name in names}
+    written: dict[str, list[Any]] = {name: [] for name in names}
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            one = bool(args) and isinstance(args[0], Tensor) and isinstance(output, Tensor)
+            forms[name].single &= one and _plain((args[1:], tuple(kwargs.values())))
+            written[name].extend(t.grad_fn for t in flatten_tensors(output))
+
+        return hook
+
+    with ExitStack() as stack, torch.enable_grad(), probing(model, adapter) as (forward, image):
+        for name in names:
+            module = adapter.model.get_submodule(name)
+            handle = module.register_forward_hook(watch(name), with_kwargs=True)
+            stack.callback(handle.remove)
+        outputs = forward(image.detach().clone().requires_grad_())
+        readers = _readers(outputs)
+    for name, nodes in written.items():
+        found = [readers.get(node, set()) for node in nodes]
+        forms[name].relu = bool(found) and all(kinds == {"ReluBackward0"} for kinds in found)
+    return forms
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value can be kept and compared: numbers, strings and tuples of them."""
+    if isinstance(value, tuple):
+        return all(_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _readers(outputs: Any) -> dict[Any, set[str]]:
+    """Names of the autograd nodes that read each node's output; ``'output'`` for the model's."""
+    todo = [t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None]
+    readers: dict[Any, set[str]] = {node: {"output"} for node in todo}
+    while todo:
+        node = todo.pop()
+        for parent, _ in node.next_functions:
+            if parent is not None:
+                if parent not in readers:
+                    readers[parent] = set()
+                    todo.append(parent)
+                readers[parent].add(node.name())
+    return readers

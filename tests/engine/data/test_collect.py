@@ -1,0 +1,176 @@
+from typing import Any
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from torch import Tensor
+
+from mmptq.adapters import find_adapter
+from mmptq.engine import check_activations, check_weights, collect_statistics
+from mmptq.engine.data import collect as module
+from mmptq.errors import NumericalError
+from mmptq.models import QConfig, QuantDetector
+from mmptq.observers import TensorStatistics
+
+FAMILIES = ["retinanet", "faster_rcnn"]
+
+
+@pytest.fixture
+def prepared(make_wrapped: Any) -> Any:
+    """``prepared(family, **qconfig)``: with quantizers that have no range yet."""
+
+    def make(family: str, **qconfig: Any) -> QuantDetector:
+        model = make_wrapped(family)
+        model.prepare(find_adapter(model.model).plan(QConfig.parse(qconfig)))
+        return model
+
+    return make
+
+
+def batches(count: int = 3) -> list[tuple[int, dict[str, Any]]]:
+    """Random images of two sizes, in the collated form of a test dataloader."""
+    generator = torch.Generator().manual_seed(4)
+    made = []
+    for i in range(count):
+        shape = (96, 64) if i % 2 else (64, 96)
+        image = torch.randint(0, 256, (3, *shape), generator=generator, dtype=torch.uint8)
+        sample = DetDataSample(
+            metainfo=dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
+        )
+        made.append((i, {"inputs": [image], "data_samples": [sample]}))
+    return made
+
+
+def read_by_hand(model: QuantDetector) -> dict[str, list[tuple[int, Tensor]]]:
+    """Every site's tensors, each once, found by what the layers read (not by the plan's watch)."""
+    site_of = {id(quantizer): name for name, quantizer in model.sites.items()}
+    seen: dict[str, list[tuple[int, Tensor]]] = {name: [] for name in model.sites}
+    image = 0
+    alive: list[Tensor] = []  # so that no address is used twice
+
+    def look(layer: Any, args: tuple[Tensor, ...]) -> None:
+        if layer.next_reader is None:
+            return
+        tensors = seen[site_of[id(layer.next_reader)]]
+        alive.append(args[0])
+        if not any(t.data_ptr() == args[0].data_ptr() for i, t in tensors if i == image):
+            tensors.append((image, args[0]))
+
+    handles = [layer.register_forward_pre_hook(look) for _, layer in model.quant_layers()]
+    with torch.no_grad():
+        for position, batch in batches():
+            image = position
+            model.test_step(batch)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+@pytest.mark.parametrize("per_call", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_statistics_equal_those_of_hooks_by_hand(family, per_call, prepared):
+    model = prepared(family, per_call=per_call)
+    found = collect_statistics(model, batches())
+    by_hand = read_by_hand(model)
+    assert found.keys() == by_hand.keys() == model.sites.keys()
+    for name, tensors in by_hand.items():
+        # The count shows that a tensor read by several layers was taken in once.
+        assert found[name].count == sum(t.numel() for _, t in tensors) > 0, name
+        assert found[name].low == min(t.min() for _, t in tensors), name
+        assert found[name].high == max(t.max() for _, t in tensors), name
+        assert found[name].zeros == sum(int((t == 0).sum()) for _, t in tensors), name
+        lows, _ = found[name].image_ranges()
+        per_image = [min(t.min() for i, t in tensors if i == n) for n in range(3)]
+        assert torch.equal(lows, torch.stack(per_image)), name
+
+
+def test_shared_tensor_has_one_site(prepared):
+    model = prepared("retinanet")
+    sites = {id(q): name for name, q in model.sites.items()}
+    layers = dict(model.quant_layers())
+    block = "backbone.layer2.0"
+    readers = [layers[f"{block}.{name}"]._readers[0] for name in ("conv1", "downsample.0")]
+    assert readers[0] is readers[1]
+    statistics = collect_statistics(model, batches(1))[sites[id(readers[0])]]
+    assert statistics.count == 8 * (64 // 4) * (96 // 4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_float_model_is_observed_and_switches_come_back(family, make_quantized, prepared):
+    plain = collect_statistics(prepared(family), batches())
+    model = make_quantized(family, weight=dict(num_bits=2), act=dict(num_bits=2))
+    quantizers = [*model.weight_quantizers().values(), *model.sites.values()]
+    for i, quantizer in enumerate(quantizers):
+        quantizer.enabled = i % 3 != 0
+    found = collect_statistics(model, batches())
+    assert [quantizer.enabled for quantizer in quantizers] == [
+        i % 3 != 0 for i in range(len(quantizers))
+    ]
+    assert_same(found, plain)
+    assert not any(layer._forward_pre_hooks for _, layer in model.quant_layers())
+
+
+def assert_same(a: dict[str, TensorStatistics], b: dict[str, TensorStatistics]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        left, right = a[name].state_dict(), b[name].state_dict()
+        assert left.keys() == right.keys()
+        for key in left:
+            equal = torch.equal if isinstance(left[key], Tensor) else lambda x, y: x == y
+            assert equal(left[key], right[key]), (name, key)
+
+
+def test_processes_merge_to_what_one_process_sees(prepared, monkeypatch):
+    model = prepared("retinanet")
+    whole = collect_statistics(model, batches())
+    states: list[Any] = []
+
+    def keep_own(state: Any) -> list[Any]:
+        states.append(state)
+        return [state]
+
+    monkeypatch.setattr(module, "all_gather_object", keep_own)
+    for rank in range(2):
+        collect_statistics(model, batches()[rank::2])
+    for order in (states, states[::-1]):
+        monkeypatch.setattr(module, "all_gather_object", lambda _, order=order: order)
+        # A process without images of its own takes part as well.
+        assert_same(collect_statistics(model, []), whole)
+
+
+def test_nan_names_layer_and_image_and_cleans_up(prepared):
+    model = prepared("retinanet")
+    model.model.backbone.layer2[1].conv1.bias.data[0] = float("nan")
+    quantizers = [*model.weight_quantizers().values(), *model.sites.values()]
+    with pytest.raises(
+        NumericalError, match="'backbone.layer2.1.conv2' .*calibration image 0.*NaN"
+    ):
+        collect_statistics(model, batches())
+    assert not any(layer._forward_pre_hooks for _, layer in model.quant_layers())
+    assert not any(quantizer.enabled for quantizer in quantizers)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_check_activations_names_the_first_layer_and_cleans_up(make_wrapped, family):
+    model = make_wrapped(family)
+    check_activations(model, batches())
+    model.model.backbone.layer2[1].bn1.bias.data[0] = float("inf")
+    read = []
+
+    def watched():
+        for position, batch in batches():
+            read.append(position)
+            yield position, batch
+
+    with pytest.raises(NumericalError, match="'backbone.layer2.1.conv2' .*first calibration image"):
+        check_activations(model, watched())
+    assert read == [0]
+    assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+def test_check_weights_names_the_tensor(make_wrapped):
+    model = make_wrapped("faster_rcnn")
+    check_weights(model)
+    model.model.backbone.bn1.running_var[2] = float("inf")
+    with pytest.raises(NumericalError, match="backbone.bn1.running_var holds 1 NaN or Inf"):
+        check_weights(model)
