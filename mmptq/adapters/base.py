@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.models import Plan, QConfig, Trace, build_plan, quantizable_layers, trace
-from mmptq.modules import expanded_attention
+from mmptq.modules import expanded_modules
 from mmptq.registry import ADAPTERS
 
 Samples = list[DetDataSample]
@@ -169,7 +169,7 @@ class Adapter(ABC):
 
     def trace(self) -> Trace:
         """Run the model once on a small random image and record how its layers hang together."""
-        with expanded_attention(self.model):
+        with expanded_modules(self.model):
             layers = quantizable_layers(self.model)
             return trace(self.model, layers, self.raw_outputs, self.trace_image())
 
@@ -181,7 +181,7 @@ class Adapter(ABC):
 
     def plan(self, qconfig: QConfig) -> Plan:
         """Resolve ``qconfig`` for this model."""
-        with expanded_attention(self.model):
+        with expanded_modules(self.model):
             return build_plan(self.model, self.trace(), qconfig)
 
 
