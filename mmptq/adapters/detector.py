@@ -89,13 +89,17 @@ class DetectorAdapter(Adapter):
         """A prediction."""
         self.predict(image, frozen)
 
-    @torch.no_grad()
     def raw_outputs(self, image: Tensor) -> Outputs:
         """What the last layers return for ``image`` when every region is looked at."""
-        frozen = FrozenPass([blank_sample(image, self.probe.metainfo) for _ in image])
-        with everything_accepted(self.model), outputs_of(self.model, self.last_layers) as outputs:
-            self.predict(image, frozen)
+        with outputs_of(self.model, self.last_layers) as outputs:
+            self.run(image)
         return outputs
+
+    def run(self, image: Tensor) -> None:
+        """A prediction with every region looked at."""
+        self.start_pass()
+        with everything_accepted(self.model):
+            self.predict(image, FrozenPass([blank_sample(image, self.probe.metainfo)] * len(image)))
 
     def head_outputs(self, image: Tensor, frozen: FrozenPass) -> Outputs:
         """What the last layers return: a list a layer, an item a call (a level of a pyramid)."""
