@@ -60,6 +60,15 @@ class Adapter(ABC):
         """The pass of :meth:`raw_outputs`, for whoever watches it."""
         self.raw_outputs(image)
 
+    def preprocess(self, batch: Any, with_labels: bool) -> Any:
+        """``inputs`` and ``data_samples`` of a collated batch, as the model reads them.
+
+        Args:
+            batch: Of the data set.
+            with_labels: Whether labels are read: then they are padded as the image is.
+        """
+        return self.model.data_preprocessor(batch, False)
+
     def freeze(self, image: Tensor, samples: Samples, with_labels: bool) -> FrozenPass:
         """What must be held fixed so that equal parameters give equal outputs and losses.
 

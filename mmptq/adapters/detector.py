@@ -59,6 +59,17 @@ class DetectorAdapter(Adapter):
         self._last_layers = tuple(name for name in found.calls if name in found.last)
         return found
 
+    def preprocess(self, batch: Any, with_labels: bool) -> Any:
+        """As in the base class; MMDetection pads masks in training only, where it also distorts."""
+        preprocessor: Any = self.model.data_preprocessor
+        if not with_labels or not hasattr(preprocessor, "batch_augments"):
+            return preprocessor(batch, False)
+        augments, preprocessor.batch_augments = preprocessor.batch_augments, None
+        try:
+            return preprocessor(batch, True)
+        finally:
+            preprocessor.batch_augments = augments
+
     @torch.no_grad()
     def freeze(self, image: Tensor, samples: Samples, with_labels: bool) -> FrozenPass:
         """Run the pass once and keep what the model decided.
