@@ -9,7 +9,7 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
 from mmptq.engine import load_float_checkpoint
-from mmptq.engine.data.float_checkpoint import read_float_checkpoint
+from mmptq.engine.data.checkpoint_reader import read_checkpoint as read_float_checkpoint
 from mmptq.errors import CheckpointError
 
 
