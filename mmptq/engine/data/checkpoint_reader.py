@@ -97,7 +97,8 @@ def read_checkpoint(path: str) -> Any:
         raise
     except Exception as error:
         raise CheckpointError(
-            f"cannot read the checkpoint {path} ({_reason(error)}); give a file or URL"
+            f"cannot read the checkpoint {path} ({_reason(error)}); give a file or URL of weights "
+            "saved by torch.save(model.state_dict(), ...)"
         ) from error
 
 
@@ -170,8 +171,9 @@ def _load_safetensors(file: str | IO[bytes]) -> dict[str, torch.Tensor]:
 
 
 def _reason(error: Exception) -> str:
-    """One line; of torch's page on ``weights_only`` (which advises to switch it off) the cause."""
+    """One sentence: torch goes on with a page that advises to switch its protection off."""
     _, mark, after = str(error).rpartition("WeightsUnpickler error:")
     lines = [line.strip() for line in (after if mark else str(error)).splitlines()]
     lines = [line for line in lines if line and not line.startswith("Weights only load failed")]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no details'}"
+    reason = lines[0].partition(". ")[0] if lines else "no details"
+    return f"{type(error).__name__}: {reason}"

@@ -148,8 +148,8 @@ def _lacking(
             f"{place}: {missing[0]!r} is no tensor there but a {origin}, like "
             f"{len(missing) - 1} others that the model needs; save tensors (torch.as_tensor)"
         )
-    strange = next((name for name in state if name not in own), None)
-    instead = f", and begins with {strange!r}" if strange and len(missing) == len(own) else ""
+    stranger = state.keys().isdisjoint(own) and next(iter(state), None)
+    instead = f", and has {stranger!r}" if stranger else ""
     return CheckpointError(
         f"{place} is of another model: it lacks {len(missing)} of {len(own)} tensors, first "
         f"{missing[0]!r}{instead}; check that checkpoint and config belong together"
