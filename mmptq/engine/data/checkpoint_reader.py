@@ -4,6 +4,7 @@ torch's restricted unpickler stays on for every source. What it does not know (t
 arrays, configs, whole objects) it would refuse; here it becomes inert, since only tensors are taken.
 """
 
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -116,8 +117,9 @@ def _unpickling_by(load: Callable[..., Any]) -> Iterator[None]:
         torch.load = _load_with_torch
 
 
-def load_tensors(file: str | IO[bytes], *_: Any, **__: Any) -> Any:
+def load_tensors(source: str | os.PathLike[str] | IO[bytes], *_: Any, **__: Any) -> Any:
     """``torch.load`` on the CPU that needs no list of allowed types and runs nothing unknown."""
+    file = os.fspath(source) if isinstance(source, os.PathLike) else source
     if _is_safetensors(file):
         return _load_safetensors(file)
     stand_ins = _StandIns()

@@ -1,4 +1,4 @@
-"""What stands beside the tensors is no hindrance (that it does not run: test_malicious.py)."""
+"""What stands beside the tensors is no hindrance (that it does not run: test_checkpoint_reader_attacks.py)."""
 
 import argparse
 import collections
@@ -231,14 +231,16 @@ def test_unreachable_url(address):
         read_checkpoint(f"{address}/none.pth")
 
 
-def test_a_scheme_that_reads_from_memory(tmp_path, monkeypatch):
+@pytest.mark.parametrize("opened", [pathlib.Path, lambda path: io.BytesIO(path.read_bytes())])
+def test_a_scheme_of_ones_own(opened, tmp_path, monkeypatch):
+    """Storage backends hand over paths, or files in memory."""
     torch.save({"state_dict": STATE, **BESIDE}, tmp_path / "a.pth")
     monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
 
     @CheckpointLoader.register_scheme(prefixes="bucket://")
     def load_from_bucket(filename: str, map_location: str) -> Any:
-        data = (tmp_path / filename.removeprefix("bucket://")).read_bytes()
-        return torch.load(io.BytesIO(data), map_location=map_location, weights_only=False)
+        path = tmp_path / filename.removeprefix("bucket://")
+        return torch.load(opened(path), map_location=map_location, weights_only=False)
 
     assert_state(read_checkpoint("bucket://a.pth"))
 
