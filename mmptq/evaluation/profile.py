@@ -104,7 +104,8 @@ def profile_model(adapter: Adapter, shape: tuple[int, int]) -> ModelProfile:
     """
     model = adapter.model
     device = next(model.parameters()).device
-    image = torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, adapter.probe.channels, *shape, generator=generator).to(device)
     counts = _Counts()
     with expanded_modules(model):
         modules = dict(model.named_modules())
@@ -112,7 +113,7 @@ def profile_model(adapter: Adapter, shape: tuple[int, int]) -> ModelProfile:
         pairs = _operand_pairs(layers)
         watched = [(name, m) for name, m in modules.items() if name not in pairs]
         with _evaluating(model), watching_products(model, watched, counts.record):
-            adapter.raw_outputs(image)
+            adapter.run(image)
         expanded_numel = _float_numel(model)
     # What multiplies by its weight in no way at all (a norm over several axes) is no layer.
     layers = {name: m for name, m in layers.items() if counts.is_layer(name, m)}
@@ -274,15 +275,16 @@ def _ceil_to(value: int, divisor: int) -> int:
 
 
 def _crop_size(cfg: Config) -> tuple[int, int] | None:
-    for transform in _test_pipeline(cfg):
-        if "CenterCrop" in str(transform.get("type")):
-            size: Any = transform.get("crop_size")
+    for transform in inference_pipeline(cfg):
+        size: Any = transform.get("crop_size")
+        # CenterNet's RandomCenterCropPad pads to what divides its strides: it has no size.
+        if size is not None and "CenterCrop" in str(transform.get("type")):
             return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
     return None
 
 
 def _resize_scale(cfg: Config) -> tuple[int, int] | None:
-    for transform in _test_pipeline(cfg):
+    for transform in inference_pipeline(cfg):
         kind = transform.get("type")
         name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
         if "Resize" not in name:
@@ -297,7 +299,8 @@ def _resize_scale(cfg: Config) -> tuple[int, int] | None:
     return None
 
 
-def _test_pipeline(cfg: Config) -> list[Mapping[str, Any]]:
+def inference_pipeline(cfg: Config) -> list[Mapping[str, Any]]:
+    """The transforms of a config's test data set."""
     dataset = (cfg.get("test_dataloader") or {}).get("dataset")
     # Wrappers (RepeatDataset, ConcatDataset) hold the dataset that has the pipeline.
     while dataset and not dataset.get("pipeline"):

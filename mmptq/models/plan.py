@@ -16,7 +16,7 @@ from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models.qconfig import QConfig
 from mmptq.models.specs import TensorSpec
 from mmptq.models.trace import Trace
-from mmptq.modules import Operand, class_name, quantized_class
+from mmptq.modules import Operand, QuantLayer, class_name, quantized_class
 
 PLAN_VERSION = 1
 
@@ -134,11 +134,15 @@ def _site_from(d: Mapping[str, Any]) -> SitePlan:
 
 
 def quantizable_layers(model: nn.Module) -> list[str]:
-    """Names of the layers that have a quantized counterpart.
+    """Names of the layers that have a quantized counterpart, or are one.
 
     Some exist only while the model is expanded (:func:`mmptq.modules.expanded_modules`).
     """
-    return [name for name, module in model.named_modules() if quantized_class(module)]
+    return [name for name, module in model.named_modules() if _is_quantizable(module)]
+
+
+def _is_quantizable(module: nn.Module) -> bool:
+    return isinstance(module, QuantLayer) or quantized_class(module) is not None
 
 
 def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:

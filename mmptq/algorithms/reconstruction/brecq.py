@@ -6,7 +6,7 @@ from typing import Any
 from mmptq.algorithms.reconstruction.fisher import add_fisher_weights
 from mmptq.algorithms.reconstruction.rounding import RoundingReconstruction
 from mmptq.engine.context import CalibrationContext
-from mmptq.engine.units.capture import UnitData
+from mmptq.engine.units.unit_data import UnitData
 from mmptq.engine.units.units import Unit
 from mmptq.registry import STEPS
 
@@ -31,8 +31,8 @@ class BRECQ(RoundingReconstruction):
         self.fisher = fisher
 
     @property
-    def needs_labels(self) -> bool:
-        """Regions are sampled as in training where the task loss is asked for."""
+    def reads_loss(self) -> bool:
+        """For its gradients, if they are asked for; regions are then sampled as in training."""
         return self.fisher
 
     def add_weights(

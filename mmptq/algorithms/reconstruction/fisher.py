@@ -8,8 +8,8 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmptq.engine.context import CalibrationContext
-from mmptq.engine.incremental.evaluator import float_form
-from mmptq.engine.units.capture import WEIGHT, UnitData
+from mmptq.engine.incremental.probing import float_form
+from mmptq.engine.units.unit_data import FLOAT_OUT, WEIGHT, UnitData
 from mmptq.engine.units.units import Unit
 from mmptq.models.trace import flatten_tensors
 
@@ -36,14 +36,13 @@ def add_fisher_weights(
     total, count = 0.0, 0
     image = 0
     for position, batch in context.data:
-        batch = model.data_preprocessor(batch, False)
-        inputs, samples = batch["inputs"], batch["data_samples"]
-        region, outputs = frozen[position], list[Tensor]()
+        batch = adapter.preprocess(batch, with_labels=True)
+        inputs, outputs = batch["inputs"], list[Tensor]()
         handle = module.register_forward_hook(_grab(outputs))
         try:
             with float_form(model), torch.enable_grad():
                 model.start_pass()
-                losses = adapter.loss(adapter.head_outputs(inputs, region), samples, region)
+                losses = adapter.loss(inputs, frozen[position])
                 terms = [losses[key] for key in sorted(losses) if "loss" in key]
                 loss = torch.stack([t.mean() for t in flatten_tensors(terms)]).sum()
         finally:
@@ -59,11 +58,10 @@ def add_fisher_weights(
     sums = torch.tensor([total, count], dtype=torch.float64)
     all_reduce(sums)  # one scale for all processes
     mean = float(sums[0] / sums[1].clamp(min=1.0))
-    for image in range(data.num_images):
-        for call in range(data.num_calls):
-            (square,) = data.store.get((_RAW, image, call))
-            data.put(WEIGHT, image, call, square / mean if mean else torch.ones_like(square))
-            data.store.drop((_RAW, image, call))
+    for image, call in list(data.calls(FLOAT_OUT)):
+        (square,) = data.store.get((_RAW, image, call))
+        data.put(WEIGHT, image, call, square / mean if mean else torch.ones_like(square))
+        data.store.drop((_RAW, image, call))
 
 
 def _grab(outputs: list[Tensor]) -> Any:
