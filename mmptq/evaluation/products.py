@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 # (name, module, positional arguments, output, MACs of its own)
 Record = Callable[[str, nn.Module, tuple[Any, ...], Any, int], None]
@@ -31,16 +32,15 @@ def watching_products(
     that no module ``named`` inside it computes, whatever function they were called by. What no
     module computes is recorded in the end as the ``model``'s, under the name ``""``.
     """
-    counter = FlopCounterMode(display=False, custom_mapping=_MORE_FORMULAS)
-    calls = [_Call(0)]
+    counter, calls = _Counter(), [_Call(0)]
 
     def enter(*_: Any) -> None:
-        calls.append(_Call(counter.get_total_flops()))
+        calls.append(_Call(counter.total))
 
     def leave(name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             call = calls.pop()
-            total = counter.get_total_flops() - call.before
+            total = counter.total - call.before
             calls[-1].inner += total
             record(name, module, args, output, (total - call.inner) // 2)
 
@@ -53,21 +53,36 @@ def watching_products(
                 stack.callback(module.register_forward_hook(leave(name)).remove)
         with counter:
             yield
-    record("", model, (), None, (counter.get_total_flops() - calls[0].inner) // 2)
+    record("", model, (), None, (counter.total - calls[0].inner) // 2)
 
 
-def _addmm(bias: Any, a: Any, b: Any, **_: Any) -> int:
-    return 2 * a[0] * a[1] * b[1]
+class _Counter(TorchDispatchMode):
+    """Counts floating-point operations by torch's formulas, two a multiply-accumulate.
+
+    Torch's own counter also follows modules, by hooks that a model's changes of gradient mode upset.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        output = func(*args, **kwargs)
+        formula = _FORMULAS.get(func._overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **kwargs, out_val=output)
+        return output
 
 
-def _attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-    return sdpa_flop_count(q, k, v)
-
-
-# What torch's counter lacks: the form in place, by which mmcv's operators compute, and the CPU's
-# attention.
 _aten: Any = torch.ops.aten
-_MORE_FORMULAS = {
-    _aten.addmm_: _addmm,
-    _aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+# What torch lacks: the form in place, by which mmcv's operators compute, and the CPU's attention.
+_FORMULAS: dict[Any, Any] = {
+    **flop_registry,
+    _aten.addmm_: flop_registry[_aten.addmm],
+    _aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[
+        _aten._scaled_dot_product_flash_attention
+    ],
 }

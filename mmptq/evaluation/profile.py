@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from mmptq.adapters import Adapter
 from mmptq.evaluation.products import watching_products
@@ -190,9 +190,7 @@ class _Counts:
 
 def _multiplies_once(module: nn.Module) -> bool:
     """Whether a call multiplies its input by its weight, once."""
-    if isinstance(module, QuantLayer) or quantized_class(module) is not None:
-        return True
-    return isinstance(module, _ConvNd | nn.Linear) and type(module).__module__.startswith("torch.")
+    return isinstance(module, QuantLayer) or quantized_class(module) is not None
 
 
 @contextmanager

@@ -17,7 +17,9 @@ from mmptq.modules.sharing import share
 
 # What multiplies by the weight, in each class of layers.
 _PRODUCTS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Conv1d: F.conv1d,
     nn.Conv2d: F.conv2d,
+    nn.Conv3d: F.conv3d,
     nn.ConvTranspose2d: F.conv_transpose2d,
     nn.Linear: F.linear,
 }
