@@ -145,8 +145,9 @@ class CalibrationRunner(MeasuringRunner):
         """
         # MMEngine builds a model to be trained: its batch norms would learn from what is checked.
         self.model.eval()
+        adapter = self.adapter  # what is of no known family is refused before its weights are read
         self._load_float_weights()
-        self.plan = self.adapter.plan(self.qconfig)
+        self.plan = adapter.plan(self.qconfig)
         test_set = self._test_set()
         remove_leftovers(Path(self.work_dir) / "stages")
         data = self._calibration_set(test_set)

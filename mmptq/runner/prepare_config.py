@@ -45,7 +45,7 @@ def name_types(cfg: Config) -> None:
     It is the form of a text config, which all else then deals with, and the form in which MMEngine
     dumps a config. A class that no name leads to stays.
     """
-    for entry in _dicts(cfg._cfg_dict):
+    for entry in nested_dicts(cfg._cfg_dict):
         for key in ("type", *WRAPPERS.values()):
             if callable(entry.get(key)):
                 entry[key] = _name_of(entry[key])
@@ -80,7 +80,7 @@ def set_data_root(cfg: Config, data_root: str) -> None:
     Datasets have ``data_root``; evaluators hold whole annotation paths that begin with it, and so
     may ``load_from``.
     """
-    found = (d.get("data_root") for d in _dicts(cfg._cfg_dict))
+    found = (d.get("data_root") for d in nested_dicts(cfg._cfg_dict))
     old_roots = {root.rstrip("/") + "/" for root in found if root}
     new_root = data_root.rstrip("/") + "/"
 
@@ -90,18 +90,18 @@ def set_data_root(cfg: Config, data_root: str) -> None:
                 return new_root + value[len(root) :]
         return value
 
-    for entry in _dicts(cfg._cfg_dict):
+    for entry in nested_dicts(cfg._cfg_dict):
         for key, value in entry.items():
             if isinstance(value, str) and key in ("data_root", "ann_file", "load_from"):
                 entry[key] = replaced(value)
 
 
-def _dicts(node: Any) -> list[Any]:
+def nested_dicts(node: Any) -> list[Any]:
     """All dicts in nested dicts and lists."""
     if isinstance(node, dict):
-        return [node, *(d for value in node.values() for d in _dicts(value))]
+        return [node, *(d for value in node.values() for d in nested_dicts(value))]
     if isinstance(node, list | tuple):
-        return [d for value in node for d in _dicts(value)]
+        return [d for value in node for d in nested_dicts(value)]
     return []
 
 
