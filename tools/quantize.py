@@ -29,7 +29,6 @@ from mmptq.adapters import find_adapter
 from mmptq.errors import MmptqError
 from mmptq.evaluation import (
     model_cost,
-    nominal_shape,
     plan_table,
     profile_model,
 )
@@ -37,6 +36,7 @@ from mmptq.models import SCOPES, QConfig
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
 from mmptq.runner.prepare_config import complete_config
+from mmptq.runner.probe import pipeline_probe
 from mmptq.runner.random_model import random_model
 
 
@@ -89,8 +89,9 @@ def dry_run(cfg: Config) -> None:
     """Print the plan of a model with random weights."""
     qconfig = QConfig.parse(cfg.qconfig)
     adapter = find_adapter(random_model(cfg))
+    adapter.probe = pipeline_probe(cfg, adapter)
     plan = adapter.plan(qconfig)
-    cost = model_cost(profile_model(adapter, nominal_shape(cfg)), plan)
+    cost = model_cost(profile_model(adapter, adapter.probe.full_size), plan)
     Console().print(plan_table(plan, cost))
 
 

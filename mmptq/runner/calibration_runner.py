@@ -23,6 +23,7 @@ from mmptq.engine import (
     StageStore,
     check_activations,
     check_files,
+    check_task_loss,
     check_weights,
     image_path,
     load_float_checkpoint,
@@ -34,7 +35,6 @@ from mmptq.evaluation import (
     ResultRow,
     Results,
     model_cost,
-    nominal_shape,
     profile_model,
 )
 from mmptq.evaluation.row import plain_metrics
@@ -43,9 +43,11 @@ from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
 from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
 from mmptq.runner.checks import check_writable
+from mmptq.runner.explain import explain_collapse
 from mmptq.runner.fingerprint import stage_fingerprint
 from mmptq.runner.measuring_runner import MeasuringRunner
 from mmptq.runner.prepare_config import calibration_hooks, complete_config
+from mmptq.runner.probe import pipeline_probe
 from mmptq.runner.settings import CalibrationSettings
 
 T = TypeVar("T")
@@ -135,6 +137,7 @@ class CalibrationRunner(MeasuringRunner):
         self.call_hook("after_calibrate", results=results)
         self.call_hook("after_run")
         self.logger.info(f"\n{results.to_text()}")
+        explain_collapse(context, results, self.cfg.qconfig, self.work_dir)
         return results
 
     def setup(self) -> CalibrationContext:
@@ -145,19 +148,26 @@ class CalibrationRunner(MeasuringRunner):
         """
         # MMEngine builds a model to be trained: its batch norms would learn from what is checked.
         self.model.eval()
-        adapter = self.adapter  # what is of no known family is refused before its weights are read
+        self.adapter.probe = pipeline_probe(self.cfg, self.adapter)
         self._load_float_weights()
-        self.plan = adapter.plan(self.qconfig)
+        self.plan = self.adapter.plan(self.qconfig)
         test_set = self._test_set()
         remove_leftovers(Path(self.work_dir) / "stages")
         data = self._calibration_set(test_set)
         check_activations(self.model, data)
-        self.profile = profile_model(self.adapter, nominal_shape(self.cfg))
+        self._check_recipe(data)
+        self.profile = profile_model(self.adapter, self.adapter.probe.full_size)
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
         store = StageStore(Path(self.work_dir) / "stages", fingerprint, self.resume_stages)
         super().dump_config()
         self.call_hook("before_run")
         return CalibrationContext(self.model, self.adapter, data, store, self.track, self.record)
+
+    def _check_recipe(self, data: CalibrationSet) -> None:
+        """Try what the recipe's steps need, on the first calibration image."""
+        if any(step.reads_loss for step in self.settings.steps):
+            position, batch = next(iter(data))
+            check_task_loss(self.adapter, batch, data.paths[position])
 
     def prepare_model(self, context: CalibrationContext) -> None:
         """Give the model its quantized form and collect the float activations' statistics."""
@@ -256,6 +266,7 @@ class CalibrationRunner(MeasuringRunner):
             gbops=cost.gbops,
             seconds=context.statistics_seconds + measured["seconds"],
             images=self.settings.num_images,
+            mac_share=cost.mac_share,
         )
 
     def _add_row(self, results: Results, row: ResultRow) -> None:
