@@ -56,8 +56,11 @@ def _name_of(kind: Any) -> Any:
     # mmcv looks the function of a non-maximum suppression up among its operators, by bare name.
     if getattr(ops, name, None) is kind and not inspect.isclass(kind):
         return name
-    path = f"{kind.__module__}.{name}"
-    return path if get_object_from_string(path) is kind else kind
+    # A path may lead astray where a package has a function of its module's name
+    # (mmdet.models.losses.smooth_l1_loss); the packages above mostly have the class as well.
+    parts = kind.__module__.split(".")
+    paths = (".".join([*parts[:depth], name]) for depth in range(len(parts), 0, -1))
+    return next((path for path in paths if get_object_from_string(path) is kind), kind)
 
 
 def wrap_model(cfg: Config) -> None:
