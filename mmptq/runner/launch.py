@@ -102,7 +102,7 @@ def read_config(path: str) -> Config:
 def packaged_config(name: str) -> Path:
     """File of ``package::family/config.py``, which holds for every package with configs.
 
-    MMEngine's own ``get_config`` downloads weights, and takes no names like ``gn+ws/...``.
+    MMEngine's own search wants a plain word as the family: it takes no ``gn+ws/...``.
 
     Raises:
         ConfigError: There is no such package, or it has no such config.

@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from mmengine.visualization import TensorboardVisBackend
 
-from mmptq.errors import ConfigError
+from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.runner import CalibrationRunner, MeasuringRunner
 from mmptq.runner.measuring_runner import settings_named_by, training_parts
 from tests.tiny_project import REPO
@@ -103,6 +103,24 @@ def test_no_train_dataloader_beside_a_calib_dataloader(make, tiny_project):
     dataset.pipeline = stock.pipeline
     lines = f"{INFERENCE}train_dataloader = None\n"
     assert len(make(lines, calib_dataloader=dict(dataset=dataset)).setup().data) == 6
+
+
+STOCK_RECIPE = "calib_cfg = dict(_delete_=True)\n"
+
+
+def test_small_training_set_is_taken_whole(make, tmp_path):
+    runner = make(STOCK_RECIPE)
+    assert len(runner.setup().data) == runner.settings.num_images == 9
+    lines = log_of(tmp_path / "run").splitlines()
+    assert (
+        len([line for line in lines if "has 9 images, fewer than the default of 32" in line]) == 1
+    )
+
+
+def test_number_that_is_asked_for_is_not_changed(make):
+    with pytest.raises(CalibrationDataError, match="calib_cfg.num_images=9"):
+        make(f"{STOCK_RECIPE}calib_cfg.update(num_images=32)").setup()
+    assert len(make(f"{STOCK_RECIPE}calib_cfg.update(num_images=9)").setup().data) == 9
 
 
 def test_test_runner_needs_nothing_of_training_either(tiny_project, tmp_path, monkeypatch):
