@@ -102,7 +102,7 @@ def choose_images(size: int, num_images: int, seed: int) -> list[int]:
     if num_images > size:
         raise CalibrationDataError(
             f"calib_cfg.num_images = {num_images}, but the calibration set has {size} images; "
-            f"set it to {size} or less"
+            f"set it to {size} or less: --cfg-options calib_cfg.num_images={size}"
         )
     return np.random.RandomState(seed).permutation(size)[:num_images].tolist()
 
