@@ -23,8 +23,8 @@ from mmptq.engine import (
     check_activations,
     check_files,
     check_weights,
-    image_path,
     load_float_checkpoint,
+    plain_files,
     remove_leftovers,
 )
 from mmptq.errors import CalibrationDataError, ConfigError
@@ -41,7 +41,14 @@ from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
 from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
-from mmptq.runner.checks import check_writable
+from mmptq.runner.checks import (
+    annotation_at_fault,
+    check_classes,
+    check_truth,
+    check_writable,
+    float_model_on,
+    try_evaluator,
+)
 from mmptq.runner.fingerprint import stage_fingerprint
 from mmptq.runner.prepare_config import calibration_hooks, complete_config
 from mmptq.runner.settings import CalibrationSettings
@@ -157,7 +164,9 @@ class CalibrationRunner(Runner):
         data = self._calibration_set()
         load_float_checkpoint(self.model, self._float_checkpoint(), self.cfg.get("checkpoint_key"))
         check_weights(self.model)
-        check_activations(self.model, data)
+        with float_model_on(data.paths[0]):
+            check_activations(self.model, data)
+        try_evaluator(self.model, self._test_evaluator, self._test_set)
         self.profile = profile_model(self.adapter, nominal_shape(self.cfg))
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
         store = StageStore(Path(self.work_dir) / "stages", fingerprint, self.resume_stages)
@@ -274,10 +283,12 @@ class CalibrationRunner(Runner):
         cfg = calibration_dataset_cfg(self.cfg)
         dataset = build_dataset(cfg, "the calibration set")
         test_set = build_dataset(copy.deepcopy(self.cfg.test_dataloader["dataset"]), "the test set")
-        check_files([image_path(test_set, i) for i in range(len(test_set))])
+        check_files(plain_files(test_set, range(len(test_set))))
         self.adapter.check_dataset(dataset, "the calibration set")
         self.adapter.check_dataset(test_set, "the test set")
+        check_classes(self.model.model, dataset, test_set)
         self._test_evaluator = self._build_evaluator()
+        check_truth(self._test_evaluator, test_set)
         data = CalibrationSet(
             dataset,
             self.settings.num_images,
@@ -287,14 +298,16 @@ class CalibrationRunner(Runner):
             self.settings.batch_size,
         )
         warn_about_overlap(data.paths, test_set)
+        self._test_set = test_set
         return data
 
     def _build_evaluator(self) -> Evaluator:
         """The test evaluator, which reads its annotations now."""
         try:
             return self.build_evaluator(self._test_evaluator)
-        except (OSError, ValueError, AssertionError, KeyError, TypeError) as error:
-            raise ConfigError(f"cannot build test_evaluator: {error}") from error
+        except Exception as error:
+            reason = annotation_at_fault(error) or str(error)
+            raise ConfigError(f"cannot build test_evaluator: {reason}") from error
 
     def _float_checkpoint(self) -> str:
         path = self._load_from
