@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner, set_random_seed
@@ -36,7 +37,7 @@ from mmptq.evaluation import (
     nominal_shape,
     profile_model,
 )
-from mmptq.evaluation.row import plain_metrics
+from mmptq.evaluation.row import count_vanished, plain_metrics
 from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
@@ -68,6 +69,7 @@ class CalibrationRunner(Runner):
     """
 
     model: QuantModel
+    test_set: BaseDataset
     resume_stages = False
 
     @classmethod
@@ -166,7 +168,7 @@ class CalibrationRunner(Runner):
         check_weights(self.model)
         with float_model_on(data.paths[0]):
             check_activations(self.model, data)
-        try_evaluator(self.model, self._test_evaluator, self._test_set)
+        try_evaluator(self.model, self._test_evaluator, self.test_set)
         self.profile = profile_model(self.adapter, nominal_shape(self.cfg))
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
         store = StageStore(Path(self.work_dir) / "stages", fingerprint, self.resume_stages)
@@ -276,6 +278,11 @@ class CalibrationRunner(Runner):
 
     def _add_row(self, results: Results, row: ResultRow) -> None:
         results.add(row)
+        if row.method in count_vanished(results.rows) or not (row.metrics or row.is_float):
+            self.logger.warning(
+                f"{row.method} {row.bits}: metrics are missing, as MMDetection leaves them out "
+                "where a model detects nothing at all; they count as 0"
+            )
         self.call_hook("after_calib_eval", row=row)
 
     def _calibration_set(self) -> CalibrationSet:
@@ -298,7 +305,7 @@ class CalibrationRunner(Runner):
             self.settings.batch_size,
         )
         warn_about_overlap(data.paths, test_set)
-        self._test_set = test_set
+        self.test_set = test_set
         return data
 
     def _build_evaluator(self) -> Evaluator:

@@ -93,10 +93,10 @@ def load_picture(dataset: Any, path: str) -> NDArray[np.uint8]:
     """An image as the pipeline reads it, as RGB ``(H, W, 3)`` to be drawn on.
 
     Args:
-        dataset: Of which ``path`` is an image.
+        dataset: Of which ``path`` is an image; ``None`` for a plain file.
         path: As :func:`image_path` gives it.
     """
-    loader = image_loader(next(inner_datasets(dataset)))
+    loader = image_loader(next(inner_datasets(dataset))) or LoadImageFromFile()
     image = np.atleast_3d(np.asarray(loader({"img_path": path})["img"]))
     image = np.clip(image, 0, 255).astype(np.uint8)
     if image.shape[2] < 3:

@@ -14,10 +14,10 @@ import torch
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.evaluator import BaseMetric, Evaluator
 from pycocotools.coco import COCO
-from torch import nn
 
 from mmptq.engine import concatenated_datasets, image_path
 from mmptq.errors import CalibrationDataError, ConfigError
+from mmptq.models import QuantModel
 from mmptq.runner.checks.float_model import float_model_on, one_line
 
 # A metric may need more than one image; so many are tried before it is held to fail.
@@ -26,8 +26,7 @@ _TRIES = (1, 4)
 _SEARCHED = 50
 
 
-@torch.no_grad()
-def try_evaluator(model: nn.Module, evaluator: Evaluator, test_set: BaseDataset) -> None:
+def try_evaluator(model: QuantModel, evaluator: Evaluator, test_set: BaseDataset) -> None:
     """Predict, process and evaluate, as the test loop does at its end.
 
     The evaluator is left as it was, and no file that it would write is touched.
@@ -80,8 +79,8 @@ def _load(test_set: BaseDataset, index: int) -> Any:
         ) from error
 
 
-def _predict(model: nn.Module, batch: Any, path: str) -> Any:
-    with float_model_on(path):
+def _predict(model: QuantModel, batch: Any, path: str) -> Any:
+    with float_model_on(path), torch.no_grad():
         return model.test_step(copy.deepcopy(batch))
 
 
