@@ -161,7 +161,8 @@ class CalibrationRunner(Runner):
         """
         # MMEngine builds a model to be trained: its batch norms would learn from what is checked.
         self.model.eval()
-        self.plan = self.adapter.plan(self.qconfig)
+        with float_model_on("the small random image that it is traced with"):
+            self.plan = self.adapter.plan(self.qconfig)
         remove_leftovers(Path(self.work_dir) / "stages")
         data = self._calibration_set()
         load_float_checkpoint(self.model, self._float_checkpoint(), self.cfg.get("checkpoint_key"))

@@ -1,8 +1,7 @@
 """Annotations that break the data set or the evaluation: which file, which entry, what it lacks."""
 
-import contextlib
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,35 +29,41 @@ def annotation_at_fault(error: BaseException) -> str:
     while error.__context__ is not None or error.__cause__ is not None:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, OSError):
+        return ""  # a file is missing, whatever it holds
+    key = error.args[0] if isinstance(error, KeyError) else None
+    if key is not None and not str(key).isidentifier():
+        return ""  # a sentence about something else
     for frame in reversed(frames):
-        records = [v for v in frame.f_locals.values() if isinstance(v, Mapping)]
+        records = [v for v in frame.f_locals.values() if isinstance(v, dict) and key not in v]
         for describe in (_object, _image):
-            for record in records:
-                with contextlib.suppress(Exception):  # a mapping that is none of ours
-                    if found := describe(record):
-                        return f"{found} {_reason(error)}"
-    return ""
+            for found in filter(None, map(describe, records)):
+                return f"{found} {_reason(error)}"
+    return "" if key is None else f"the file {_reason(error)}"
 
 
-def _object(record: Mapping[str, Any]) -> str:
-    if "id" in record and any(key in record for key in _NEEDED):
-        image = f" of image {record['image_id']!r}" if "image_id" in record else ""
-        return f"annotation {record['id']!r}{image}"
-    return ""
+def _object(record: dict[str, Any]) -> str:
+    if not any(name in record for name in ("bbox", "category_id", "image_id")):
+        return ""
+    image = f" of image {record['image_id']!r}" if "image_id" in record else ""
+    return (f"annotation {record['id']!r}" if "id" in record else "an annotation") + image
 
 
-def _image(record: Mapping[str, Any]) -> str:
+def _image(record: dict[str, Any]) -> str:
     if "xml_path" in record:
         return f"the annotation file {record['xml_path']}"
     if "file_name" in record:
         return f"the image entry {record['file_name']!r}"
+    if "width" in record and "height" in record:
+        return f"the image entry {record.get('id')!r}"
     return ""
 
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"lacks {error.args[0]!r}; add it to the file"
-    return f"is broken or lacks an entry ({error}); correct the file, or leave the image out"
+    line = traceback.extract_tb(error.__traceback__)[-1].line
+    return f"is broken or lacks an entry ({error}, at `{line}`); correct the file, or leave the image out"
 
 
 def check_truth(evaluator: Evaluator, test_set: BaseDataset) -> None:

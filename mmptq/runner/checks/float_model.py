@@ -1,7 +1,9 @@
 """Whether the float model runs on the user's images at all."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mmptq.errors import ConfigError, MmptqError
 
@@ -28,6 +30,9 @@ def float_model_on(image: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Kind and message of an error, without line breaks."""
+    """Kind and message of an error, without line breaks; its place where it has no message."""
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if not text and error.__traceback__ is not None:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{last.line} ({Path(last.filename).name}, line {last.lineno})"
+    return f"{type(error).__name__}: {text}"
