@@ -23,6 +23,7 @@ from mmptq.engine import (
     StageStore,
     check_activations,
     check_files,
+    check_task_loss,
     check_weights,
     load_float_checkpoint,
     plain_files,
@@ -34,7 +35,6 @@ from mmptq.evaluation import (
     ResultRow,
     Results,
     model_cost,
-    nominal_shape,
     profile_model,
 )
 from mmptq.evaluation.row import count_vanished, plain_metrics
@@ -50,8 +50,10 @@ from mmptq.runner.checks import (
     float_model_on,
     try_evaluator,
 )
+from mmptq.runner.explain import explain_collapse
 from mmptq.runner.fingerprint import stage_fingerprint
 from mmptq.runner.prepare_config import calibration_hooks, complete_config
+from mmptq.runner.probe import pipeline_probe
 from mmptq.runner.settings import CalibrationSettings
 
 T = TypeVar("T")
@@ -151,6 +153,7 @@ class CalibrationRunner(Runner):
         self.call_hook("after_calibrate", results=results)
         self.call_hook("after_run")
         self.logger.info(f"\n{results.to_text()}")
+        explain_collapse(context, results, self.cfg.qconfig, self.work_dir)
         return results
 
     def setup(self) -> CalibrationContext:
@@ -161,6 +164,7 @@ class CalibrationRunner(Runner):
         """
         # MMEngine builds a model to be trained: its batch norms would learn from what is checked.
         self.model.eval()
+        self.adapter.probe = pipeline_probe(self.cfg, self.adapter)
         with float_model_on("the small random image that it is traced with"):
             self.plan = self.adapter.plan(self.qconfig)
         remove_leftovers(Path(self.work_dir) / "stages")
@@ -170,12 +174,19 @@ class CalibrationRunner(Runner):
         with float_model_on(data.paths[0]):
             check_activations(self.model, data)
         try_evaluator(self.model, self._test_evaluator, self.test_set)
-        self.profile = profile_model(self.adapter, nominal_shape(self.cfg))
+        self._check_recipe(data)
+        self.profile = profile_model(self.adapter, self.adapter.probe.full_size)
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
         store = StageStore(Path(self.work_dir) / "stages", fingerprint, self.resume_stages)
         super().dump_config()
         self.call_hook("before_run")
         return CalibrationContext(self.model, self.adapter, data, store, self.track, self.record)
+
+    def _check_recipe(self, data: CalibrationSet) -> None:
+        """Try what the recipe's steps need, on the first calibration image."""
+        if any(step.reads_loss for step in self.settings.steps):
+            position, batch = next(iter(data))
+            check_task_loss(self.adapter, batch, data.paths[position])
 
     def prepare_model(self, context: CalibrationContext) -> None:
         """Give the model its quantized form and collect the float activations' statistics."""
@@ -275,6 +286,7 @@ class CalibrationRunner(Runner):
             gbops=cost.gbops,
             seconds=context.statistics_seconds + measured["seconds"],
             images=self.settings.num_images,
+            mac_share=cost.mac_share,
         )
 
     def _add_row(self, results: Results, row: ResultRow) -> None:

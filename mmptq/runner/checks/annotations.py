@@ -63,7 +63,10 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"lacks {error.args[0]!r}; add it to the file"
     line = traceback.extract_tb(error.__traceback__)[-1].line
-    return f"is broken or lacks an entry ({error}, at `{line}`); correct the file, or leave the image out"
+    return (
+        f"is broken or lacks an entry ({error}, at `{line}`); correct the file, or leave the "
+        "image out"
+    )
 
 
 def check_truth(evaluator: Evaluator, test_set: BaseDataset) -> None:
