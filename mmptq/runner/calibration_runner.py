@@ -25,8 +25,8 @@ from mmptq.engine import (
     check_files,
     check_task_loss,
     check_weights,
-    image_path,
     load_float_checkpoint,
+    plain_files,
     remove_leftovers,
 )
 from mmptq.errors import CalibrationDataError, ConfigError
@@ -37,12 +37,18 @@ from mmptq.evaluation import (
     model_cost,
     profile_model,
 )
-from mmptq.evaluation.row import plain_metrics
+from mmptq.evaluation.row import count_vanished, plain_metrics
 from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
 from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
-from mmptq.runner.checks import check_writable
+from mmptq.runner.checks import (
+    check_classes,
+    check_truth,
+    check_writable,
+    float_model_on,
+    try_evaluator,
+)
 from mmptq.runner.explain import explain_collapse
 from mmptq.runner.fingerprint import stage_fingerprint
 from mmptq.runner.measuring_runner import MeasuringRunner
@@ -65,6 +71,7 @@ class CalibrationRunner(MeasuringRunner):
     """
 
     model: QuantModel
+    test_set: BaseDataset
     resume_stages = False
 
     @classmethod
@@ -150,11 +157,14 @@ class CalibrationRunner(MeasuringRunner):
         self.model.eval()
         self.adapter.probe = pipeline_probe(self.cfg, self.adapter)
         self._load_float_weights()
-        self.plan = self.adapter.plan(self.qconfig)
+        with float_model_on("the small random image that it is traced with"):
+            self.plan = self.adapter.plan(self.qconfig)
         test_set = self._test_set()
         remove_leftovers(Path(self.work_dir) / "stages")
         data = self._calibration_set(test_set)
-        check_activations(self.model, data)
+        with float_model_on(data.paths[0]):
+            check_activations(self.model, data)
+        try_evaluator(self.model, self._test_evaluator, test_set)
         self._check_recipe(data)
         self.profile = profile_model(self.adapter, self.adapter.probe.full_size)
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
@@ -271,6 +281,11 @@ class CalibrationRunner(MeasuringRunner):
 
     def _add_row(self, results: Results, row: ResultRow) -> None:
         results.add(row)
+        if row.method in count_vanished(results.rows) or not (row.metrics or row.is_float):
+            self.logger.warning(
+                f"{row.method} {row.bits}: metrics are missing, as MMDetection leaves them out "
+                "where a model detects nothing at all; they count as 0"
+            )
         self.call_hook("after_calib_eval", row=row)
 
     def _load_float_weights(self) -> None:
@@ -280,15 +295,17 @@ class CalibrationRunner(MeasuringRunner):
     def _test_set(self) -> BaseDataset:
         """Read and check the test set, and build what evaluates on it, once for all rows."""
         test_set = build_dataset(copy.deepcopy(self.cfg.test_dataloader["dataset"]), "the test set")
-        check_files([image_path(test_set, i) for i in range(len(test_set))])
+        check_files(plain_files(test_set, range(len(test_set))))
         self.adapter.check_dataset(test_set, "the test set")
         self.build_test(test_set)
+        check_truth(self._test_evaluator, test_set)
         return test_set
 
     def _calibration_set(self, test_set: BaseDataset) -> CalibrationSet:
         """Read and check the calibration images."""
         dataset = build_dataset(calibration_dataset_cfg(self.cfg), "the calibration set")
         self.adapter.check_dataset(dataset, "the calibration set")
+        check_classes(self.model.model, dataset, test_set)
         self._fit_to(len(dataset))
         data = CalibrationSet(
             dataset,

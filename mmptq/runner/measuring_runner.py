@@ -17,6 +17,7 @@ from torch import nn
 
 from mmptq.errors import ConfigError
 from mmptq.registry import find_class, type_name
+from mmptq.runner.checks import annotation_at_fault
 from mmptq.runner.prepare_config import name_types
 
 R = TypeVar("R", bound="MeasuringRunner")
@@ -157,9 +158,10 @@ def _refusing(cfg: Any, key: str, fix: str) -> Iterator[None]:
     """Say of which entries of ``cfg`` an error is that arises while something is built of them."""
     try:
         yield
-    except (OSError, ValueError, AssertionError, KeyError, TypeError) as error:
+    except Exception as error:  # a user's own class may raise anything
+        reason = annotation_at_fault(error) or f"{error}; {fix}"
         raise ConfigError(
-            f"{settings_named_by(error, cfg, key)}: cannot build {key}: {error}; {fix}"
+            f"{settings_named_by(error, cfg, key)}: cannot build {key}: {reason}"
         ) from error
 
 
