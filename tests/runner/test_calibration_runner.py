@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -16,3 +18,12 @@ def test_setup_leaves_the_float_weights_as_they_are(tiny_project, tmp_path, fami
     loaded = runner.model.model.state_dict()
     assert set(saved) <= set(loaded)
     assert all(torch.equal(value, loaded[name]) for name, value in saved.items())
+
+
+def test_it_says_how_much_is_quantized(calibrated) -> None:
+    run = calibrated("retinanet")
+    rows = json.loads((run.work_dir / "results.json").read_text())["rows"]
+    assert [row["mac_share"] for row in rows] == [None, 1, 1]
+    assert "100.0 %" in run.results.to_text(width=200)
+    (log,) = run.work_dir.rglob("*.log")
+    assert "both operands of 100.0 % of the multiply-adds are quantized" in log.read_text()
