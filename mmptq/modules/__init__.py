@@ -2,6 +2,7 @@
 
 from mmptq.modules.attention import AttentionProduct, product_macs
 from mmptq.modules.channels import channel_axis, channels_first
+from mmptq.modules.conditional_attention import ExpandedConditionalAttention
 from mmptq.modules.conv import QuantConv2d, QuantConvTranspose2d
 from mmptq.modules.deformable import ExpandedDeformPack, QuantDeformable
 from mmptq.modules.expand import expand_modules, expanded_modules
@@ -17,6 +18,7 @@ from mmptq.modules.window_attention import ExpandedWindowMSA
 __all__ = [
     "QUANTIZABLE",
     "AttentionProduct",
+    "ExpandedConditionalAttention",
     "ExpandedDeformPack",
     "ExpandedMultiheadAttention",
     "ExpandedWindowMSA",

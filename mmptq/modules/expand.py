@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from mmptq.modules.conditional_attention import ExpandedConditionalAttention
 from mmptq.modules.deformable import ExpandedDeformPack
 from mmptq.modules.multihead import ExpandedMultiheadAttention
 from mmptq.modules.probe import with_constant_weight
@@ -16,6 +17,9 @@ from mmptq.modules.window_attention import ExpandedWindowMSA
 EXPANDED: dict[str, Callable[..., nn.Module]] = {
     "torch.nn.modules.activation.MultiheadAttention": ExpandedMultiheadAttention.from_float,
     "mmdet.models.backbones.swin.WindowMSA": ExpandedWindowMSA.from_float,
+    "mmdet.models.layers.transformer.utils.ConditionalAttention": (
+        ExpandedConditionalAttention.from_float
+    ),
     "mmcv.ops.deform_conv.DeformConv2dPack": ExpandedDeformPack.from_float,
     "mmcv.ops.modulated_deform_conv.ModulatedDeformConv2dPack": ExpandedDeformPack.from_float,
 }
