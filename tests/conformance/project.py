@@ -1,0 +1,137 @@
+"""A family's project on disk: images with boxes, masks and semantic maps, weights, annotations."""
+
+import copy
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from pycocotools import mask as coco_mask
+from torch import nn
+
+from tests.conformance import narrow  # noqa: F401  registers the narrow backbones
+from tests.conformance.families import Family, dicts
+from tests.conftest import randomise
+from tests.tiny_project import CLASSES, SIZES, draw, find_objects, write_annotations
+
+NUM_IMAGES = {"train": 6, "val": 4}
+_COCO_CLASSES = 80
+_LEAST_EPS = 1e-5  # a norm in training needs one; NAS-FCOS sets none
+
+
+@dataclass(frozen=True)
+class FamilyProject:
+    """What a family's recipes share.
+
+    Args:
+        config: The narrow config with this project's data.
+        checkpoint: Float weights.
+    """
+
+    config: Config
+    checkpoint: Path
+
+
+def make_images(root: Path) -> None:
+    """Images, semantic maps and the annotations of the train split; all families share them."""
+    rng = np.random.default_rng(0)
+    for split, count in NUM_IMAGES.items():
+        (root / split).mkdir()
+        (root / f"seg_{split}").mkdir()
+        for i, (width, height) in enumerate(sizes(split)):
+            cv2.imwrite(str(root / split / f"{i}.png"), draw(rng, width, height))
+            classes = rng.integers(0, len(CLASSES) + 1, (3, 3), dtype=np.uint8)
+            labels = cv2.resize(classes, (width, height), interpolation=cv2.INTER_NEAREST)
+            cv2.imwrite(str(root / f"seg_{split}" / f"{i}.png"), labels)
+    boxes = [
+        [([8.0 + i, 10.0, 30.0, 24.0], i % 4), ([30.0, 28.0 - i, 20.0, 36.0], (i + 1) % 4)]
+        for i in range(NUM_IMAGES["train"])
+    ]
+    write_annotations(root / "train.json", sizes("train"), boxes)
+    outlines = [_octagon(box) for objects in boxes for box, _ in objects]
+    _add_masks(root / "train.json", outlines)
+
+
+def make_project(family: Family, images: Path, folder: Path) -> FamilyProject:
+    """The float weights, and validation labels that the float model finds."""
+    annotations = folder / "val.json"
+    write_annotations(annotations, sizes("val"), [[] for _ in sizes("val")])
+    cfg = family.load()
+    use_data(cfg, images, annotations)
+    cfg.load_from = str(folder / "float.pth")
+    model = build_float(cfg)
+    torch.save({"state_dict": model.state_dict()}, cfg.load_from)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    found = [find_objects(model, dataset[i], least_side=1.0) for i in range(len(dataset))]
+    write_annotations(annotations, sizes("val"), found)
+    _add_masks(annotations, [_octagon(box) for objects in found for box, _ in objects])
+    return FamilyProject(cfg, Path(cfg.load_from))
+
+
+def build_float(cfg: Config) -> nn.Module:
+    """The float detector with random weights, the same every time.
+
+    Batch norms have the statistics of this project's images: with others the signal of a deep
+    network grows from block to block, and every score is 0 or 1.
+    """
+    init_default_scope("mmdet")
+    torch.manual_seed(0)
+    model = MODELS.build(copy.deepcopy(cfg.model))  # DETR's heads write into their config
+    model.init_weights()
+    randomise(model)
+    model.eval()
+    dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum, norm.eps = None, norm.eps or _LEAST_EPS
+        norm.train()
+    with torch.no_grad():
+        model.test_step(pseudo_collate([dataset[i] for i in range(len(dataset))]))
+    model.eval()
+    return model
+
+
+def use_data(cfg: Config, images: Path, annotations: Path) -> None:
+    """Make ``cfg`` one of this project: its images, its four classes."""
+    files = {"train": images / "train.json", "val": annotations}
+    for key, split in (("train", "train"), ("val", "val"), ("test", "val")):
+        loader = cfg[f"{key}_dataloader"]
+        loader.update(num_workers=0, persistent_workers=False)
+        for entry in dicts(loader):
+            if "data_prefix" in entry:
+                folders = {"img": f"{split}/", "seg": f"seg_{split}/"}
+                prefix = {kind: folders[kind] for kind in entry["data_prefix"]}
+                entry.update(data_root=f"{images}/", ann_file=str(files[split]))
+                entry.update(data_prefix=prefix, metainfo={"classes": CLASSES})
+    for key in ("val_evaluator", "test_evaluator"):
+        cfg[key].ann_file = str(annotations)
+    for entry in dicts(cfg.model):
+        if entry.get("num_classes") == _COCO_CLASSES:
+            entry["num_classes"] = len(CLASSES)
+
+
+def sizes(split: str) -> list[tuple[int, int]]:
+    """``(width, height)`` of the images of a split."""
+    return [SIZES[i % len(SIZES)] for i in range(NUM_IMAGES[split])]
+
+
+def _octagon(box: list[float]) -> list[float]:
+    """The outline ``x0, y0, x1, y1, ...`` of an octagon in a box ``x, y, w, h``."""
+    x, y, w, h = box
+    corners = [(0.3, 0), (0.7, 0), (1, 0.3), (1, 0.7), (0.7, 1), (0.3, 1), (0, 0.7), (0, 0.3)]
+    return [v for a, b in corners for v in (x + a * w, y + b * h)]
+
+
+def _add_masks(path: Path, outlines: list[Any]) -> None:
+    """Give the annotations of a COCO file their masks, in order."""
+    content: dict[str, Any] = json.loads(path.read_text())
+    for annotation, outline in zip(content["annotations"], outlines, strict=True):
+        annotation["segmentation"] = [outline]
+    path.write_text(json.dumps(content))
