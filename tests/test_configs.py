@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmptq.adapters import Adapter, find_adapter
-from mmptq.adapters.single_stage import SingleStageAdapter
+from mmptq.adapters.detector import DetectorAdapter
 from mmptq.adapters.two_stage import TwoStageAdapter
 from mmptq.models import QConfig, QuantDetector, Trace, build_plan
 from mmptq.runner.settings import CalibrationSettings
@@ -35,7 +35,7 @@ OWN_KEYS = {"qconfig", "calib_cfg", "calib_dataloader", "calib_hooks", "load_fro
 DEPTHS = {"r18": 18, "r50": 50, "r101": 101, "digits": 18}
 RECONSTRUCTION = ("adaround", "brecq", "qdrop", "bitshrink")
 FAMILIES = {
-    "retinanet": ("RetinaNet", SingleStageAdapter),
+    "retinanet": ("RetinaNet", DetectorAdapter),
     "faster_rcnn": ("FasterRCNN", TwoStageAdapter),
 }
 

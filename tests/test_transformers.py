@@ -13,7 +13,8 @@ from mmptq.adapters import find_adapter
 from mmptq.algorithms import AdaRound, BitShrinking, JointSearch, QDrop
 from mmptq.algorithms.lapq.search_space import SearchSpace
 from mmptq.engine import LossEvaluator
-from mmptq.engine.units.units import call_graph, find_units
+from mmptq.engine.incremental.probing import call_graph
+from mmptq.engine.units.units import find_units
 from mmptq.errors import ConfigError
 from mmptq.evaluation import model_cost, plan_table, profile_model, render
 from mmptq.models import Plan, QConfig, QuantClassifier, TensorSpec
@@ -255,7 +256,7 @@ def test_reconstruction(
     assert sum(unit["after"] for unit in units) < 0.97 * sum(unit["before"] for unit in units)
     reloaded = make_model(name)
     reloaded.load_state_dict(context.model.state_dict())
-    images = torch.randn(2, 3, context.adapter.trace_size, context.adapter.trace_size)
+    images = torch.randn(2, 3, *context.adapter.trace_size)
     with torch.no_grad():
         assert torch.equal(reloaded(images), context.model(images))
 

@@ -102,7 +102,7 @@ def make_transformer(tmp_path: Path) -> MakeTransformer:
         model = make_model(name)
         adapter = find_adapter(model.model)
         model.prepare(adapter.plan(QConfig.parse(qconfig)))
-        data: Any = Images(images, adapter.trace_size, batch_size)
+        data: Any = Images(images, adapter.trace_size[0], batch_size)
         store = StageStore(tmp_path / folder / "stages", {}, False)
         context = CalibrationContext(model, adapter, data, store, _track)
         RangeCalibration(weight=MMSE, act=MMSE).run(context)

@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from peak_memory import peak_mb, reset_peak
 
 from mmptq.engine import CalibrationContext
+from mmptq.engine.incremental.probing import call_graph
 from mmptq.engine.units.capture import CacheSettings, UnitCapture
-from mmptq.engine.units.units import call_graph, find_units
+from mmptq.engine.units.units import find_units
 from mmptq.registry import STEPS, build
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.prepare_config import set_data_root

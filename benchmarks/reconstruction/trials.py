@@ -31,7 +31,7 @@ from bccd_observers import cell_name, quietly
 from cells import Cells
 
 from mmptq.engine import CalibrationContext
-from mmptq.engine.incremental.evaluator import float_form
+from mmptq.engine.incremental.probing import float_form
 from mmptq.models.trace import flatten_tensors
 from mmptq.registry import STEPS, build
 from mmptq.runner import CalibrationRunner

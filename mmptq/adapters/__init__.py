@@ -2,13 +2,15 @@
 
 from mmptq.adapters.base import Adapter, find_adapter
 from mmptq.adapters.classifier import ClassifierAdapter
-from mmptq.adapters.single_stage import SingleStageAdapter
+from mmptq.adapters.detector import DetectorAdapter
+from mmptq.adapters.probe import Probe
 from mmptq.adapters.two_stage import TwoStageAdapter
 
 __all__ = [
     "Adapter",
     "ClassifierAdapter",
-    "SingleStageAdapter",
+    "DetectorAdapter",
+    "Probe",
     "TwoStageAdapter",
     "find_adapter",
 ]

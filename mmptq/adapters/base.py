@@ -11,12 +11,17 @@ from mmdet.structures import DetDataSample
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
+from mmptq.adapters.blank import blank_sample
+from mmptq.adapters.passes import FrozenPass, Samples
+from mmptq.adapters.probe import Probe
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.models import Plan, QConfig, Trace, build_plan, quantizable_layers, trace
+from mmptq.models.trace import evaluating
 from mmptq.modules import expanded_attention
 from mmptq.registry import ADAPTERS
 
-Samples = list[DetDataSample]
+# Sides of small images: five levels of a pyramid fit into the first.
+_SMALL = (128, 512)
 
 
 class Adapter(ABC):
@@ -35,12 +40,9 @@ class Adapter(ABC):
     def __init__(self, model: nn.Module) -> None:
         # Any: what a detector's parts are called is known to the subclass, not to the type checker.
         self.model: Any = model
+        self.probe = Probe()
         self._unit_patterns: tuple[str, ...] = ()
-
-    @property
-    def trace_size(self) -> int:
-        """Side of the traced image: large enough for five FPN levels, small enough to be quick."""
-        return 128
+        self._size = (_SMALL[0], _SMALL[0])
 
     @classmethod
     @abstractmethod
@@ -49,47 +51,47 @@ class Adapter(ABC):
 
     @abstractmethod
     def raw_outputs(self, image: Tensor) -> Any:
-        """All heads' raw outputs for ``image`` ``(N, 3, H, W)``, in nested tuples and lists.
+        """What the heads predict for ``image`` ``(N, C, H, W)``, in nested tuples and lists.
 
-        Each layer must run in the order and as often as in ``predict``, and every prediction must
-        be among the outputs.
+        Each layer runs in the order and as often as in ``predict``.
         """
 
-    def freeze(self, image: Tensor, samples: Samples, with_labels: bool) -> Any:
+    @abstractmethod
+    def freeze(self, image: Tensor, samples: Samples, with_labels: bool) -> FrozenPass:
         """What must be held fixed so that equal parameters give equal outputs and losses.
 
-        Called once an image, on the float model; the default suits a model that has nothing of the
-        kind (random samples, proposals that move with the parameters).
+        Called once an image, on the float model.
 
         Args:
-            image: ``(1, 3, H, W)``, preprocessed.
-            samples: Its data sample, in the preprocessed image's frame.
-            with_labels: Whether :meth:`loss` is going to be asked for.
+            image: ``(N, C, H, W)``, preprocessed.
+            samples: Its data samples, in the preprocessed image's frame.
+            with_labels: Whether the pass is that of :meth:`loss`.
         """
-        return None
 
-    def head_outputs(self, image: Tensor, frozen: Any) -> Any:
+    @abstractmethod
+    def head_outputs(self, image: Tensor, frozen: FrozenPass) -> Any:
         """Like :meth:`raw_outputs`, on what :meth:`freeze` returned for this image."""
-        return self.raw_outputs(image)
+
+    @abstractmethod
+    def loss(self, image: Tensor, frozen: FrozenPass) -> dict[str, Tensor]:
+        """The components of the model's training loss, deterministic.
+
+        Args:
+            image: ``(N, C, H, W)``, preprocessed.
+            frozen: Of :meth:`freeze` with labels.
+
+        Raises:
+            ConfigError: The model has no such loss, or cannot be trained as it is configured.
+        """
+
+    @property
+    def watched_layers(self) -> tuple[str, ...]:
+        """Layers to whose calls :meth:`head_outputs` listens."""
+        return ()
 
     def last_stage(self, outputs: Any) -> Any:
         """Those of :meth:`head_outputs` that predictions are made of: all, in most families."""
         return outputs
-
-    def loss(self, outputs: Any, samples: Samples, frozen: Any) -> dict[str, Tensor]:
-        """The components of the detector's training loss, deterministic.
-
-        Args:
-            outputs: Of :meth:`head_outputs`.
-            samples: The image's data sample with its labels.
-            frozen: Of :meth:`freeze` with labels.
-
-        Raises:
-            ConfigError: The family has no such loss here.
-        """
-        raise ConfigError(
-            f"{type(self).__name__} defines no task loss; use the objective 'OutputDistance'"
-        )
 
     def check_dataset(self, dataset: BaseDataset, name: str) -> None:  # noqa: B027
         """Make sure that the model can learn from, or be measured on, ``dataset``.
@@ -169,15 +171,49 @@ class Adapter(ABC):
 
     def trace(self) -> Trace:
         """Run the model once on a small random image and record how its layers hang together."""
-        with expanded_attention(self.model):
+        with expanded_attention(self.model), evaluating(self.model):
+            image, frozen = self._first_pass()
             layers = quantizable_layers(self.model)
-            return trace(self.model, layers, self.raw_outputs, self.trace_image())
+            return trace(self.model, layers, lambda x: self.traced(x, frozen), image)
+
+    def traced(self, image: Tensor, frozen: FrozenPass) -> Any:
+        """The pass that is traced; its outputs, or ``None`` where they are what nobody reads."""
+        return self.head_outputs(image, frozen)
+
+    def _first_pass(self) -> tuple[Tensor, FrozenPass]:
+        """The small pass, of the smallest size that the model takes."""
+        if self.probe.size is None:
+            for size in _SMALL:
+                self._size = (size, size)
+                try:
+                    return self.small_pass()
+                except RuntimeError:  # a kernel that is larger than the map, a window that is
+                    continue
+        self._size = self.probe.size or self.probe.full_size
+        return self.small_pass()
+
+    def small_pass(self, with_labels: bool = False) -> tuple[Tensor, FrozenPass]:
+        """A small random image, always the same, and what is held fixed for it."""
+        image = self.trace_image()
+        samples = [blank_sample(image, self.probe.metainfo) for _ in image]
+        if with_labels:
+            self.label(samples, image.device)
+        return image, self.freeze(image, samples, with_labels)
+
+    @abstractmethod
+    def label(self, samples: Samples, device: torch.device) -> None:
+        """Label blank samples in some way from which a loss can be computed."""
 
     def trace_image(self) -> Tensor:
-        """``(1, 3, S, S)`` standard normal, always the same."""
+        """``(1, C, H, W)`` standard normal, always the same."""
         generator = torch.Generator().manual_seed(0)
-        image = torch.randn(1, 3, self.trace_size, self.trace_size, generator=generator)
+        image = torch.randn(1, self.probe.channels, *self.trace_size, generator=generator)
         return image.to(next(self.model.parameters()).device)
+
+    @property
+    def trace_size(self) -> tuple[int, int]:
+        """Height and width of the traced image."""
+        return self._size
 
     def plan(self, qconfig: QConfig) -> Plan:
         """Resolve ``qconfig`` for this model."""
@@ -205,15 +241,6 @@ def _check_boxes(sample: DetDataSample, path: str) -> None:
         )
 
 
-def blank_sample(image: Tensor) -> DetDataSample:
-    """A data sample without labels for one unscaled image ``(N, 3, H, W)``."""
-    height, width = image.shape[-2:]
-    shape = {
-        key: (height, width) for key in ("img_shape", "ori_shape", "pad_shape", "batch_input_shape")
-    }
-    return DetDataSample(metainfo={**shape, "scale_factor": (1.0, 1.0)})
-
-
 def find_adapter(model: nn.Module) -> Adapter:
     """The adapter for ``model``.
 
@@ -221,9 +248,10 @@ def find_adapter(model: nn.Module) -> Adapter:
         ConfigError: No registered adapter knows it.
     """
     ADAPTERS.import_from_location()
-    for cls in ADAPTERS.module_dict.values():
-        if cls.handles(model):
-            return cls(model)
+    found = [cls for cls in ADAPTERS.module_dict.values() if cls.handles(model)]
+    if found:
+        # The most special one: an adapter of a family derives from a general one.
+        return max(found, key=lambda cls: len(cls.__mro__))(model)
     raise ConfigError(
         f"no adapter handles a {type(model).__name__}; there are "
         f"{', '.join(sorted(ADAPTERS.module_dict))}. A new family is one file in mmptq/adapters/"

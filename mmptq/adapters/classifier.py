@@ -9,7 +9,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmptq.adapters.base import Adapter, Samples, parents_of
+from mmptq.adapters.base import Adapter, parents_of
+from mmptq.adapters.passes import FrozenPass, Samples
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.registry import ADAPTERS
 from mmptq.structures import labels_of
@@ -30,12 +31,12 @@ class ClassifierAdapter(Adapter):
         return isinstance(model, BaseModel) and not isinstance(model, BaseDetector)
 
     @property
-    def trace_size(self) -> int:
+    def trace_size(self) -> tuple[int, int]:
         """The model's ``image_size``, or its backbone's ``img_size``."""
         backbone: Any = getattr(self.model, "backbone", None)
         size: Any = getattr(self.model, "image_size", None) or getattr(backbone, "img_size", None)
-        size = size or _DEFAULT_SIZE
-        return int(size if isinstance(size, int) else size[0])
+        size = size or self.probe.size or _DEFAULT_SIZE
+        return (size, size) if isinstance(size, int) else (int(size[0]), int(size[-1]))
 
     def raw_outputs(self, image: Tensor) -> Tensor:
         """The logits.
@@ -52,9 +53,23 @@ class ClassifierAdapter(Adapter):
             )
         return logits
 
-    def loss(self, outputs: Tensor, samples: Samples, frozen: Any) -> dict[str, Tensor]:
+    def freeze(self, image: Tensor, samples: Samples, with_labels: bool) -> FrozenPass:
+        """Nothing but the samples: a classifier decides nothing on the way."""
+        return FrozenPass(samples, with_labels)
+
+    def label(self, samples: Samples, device: torch.device) -> None:
+        """With class 0."""
+        for sample in samples:
+            sample.gt_label = torch.zeros(1, dtype=torch.long, device=device)
+
+    def head_outputs(self, image: Tensor, frozen: FrozenPass) -> Tensor:
+        """The logits."""
+        return self.raw_outputs(image)
+
+    def loss(self, image: Tensor, frozen: FrozenPass) -> dict[str, Tensor]:
         """The mean cross-entropy."""
-        return {"loss": F.cross_entropy(outputs, labels_of(samples, outputs.device))}
+        logits = self.raw_outputs(image)
+        return {"loss": F.cross_entropy(logits, labels_of(frozen.samples, logits.device))}
 
     def check_labels(self, samples: Samples, path: str) -> None:
         """Each sample has a ``gt_label``."""

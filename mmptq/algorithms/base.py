@@ -17,6 +17,11 @@ class Step(ABC):
     Arguments are checked in the constructor, which runs before any long work.
     """
 
+    @property
+    def reads_loss(self) -> bool:
+        """Whether the step computes the model's training loss; then the images need labels."""
+        return False
+
     @abstractmethod
     def run(self, context: CalibrationContext) -> None:
         """Do the step's work on ``context.model``."""

@@ -4,7 +4,7 @@ from mmptq.engine.context import CalibrationContext, Track
 from mmptq.engine.data.calibration_set import CalibrationSet, check_files, image_path
 from mmptq.engine.data.collect import check_activations, check_weights, collect_statistics
 from mmptq.engine.data.float_checkpoint import load_float_checkpoint
-from mmptq.engine.incremental.evaluator import LossEvaluator, float_form
+from mmptq.engine.incremental.evaluator import LossEvaluator
 from mmptq.engine.incremental.objectives import (
     CalibrationImage,
     CrossEntropy,
@@ -13,6 +13,7 @@ from mmptq.engine.incremental.objectives import (
     OutputDistance,
     TaskLoss,
 )
+from mmptq.engine.incremental.probing import float_form
 from mmptq.engine.storage.search_log import SearchLog
 from mmptq.engine.storage.store import StageStore, remove_leftovers
 from mmptq.engine.storage.tensor_cache import TensorCache

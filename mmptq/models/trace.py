@@ -27,7 +27,8 @@ class Trace:
         calls: For each layer, in the order of first execution: an id of the tensor that each of its
             calls read. Equal ids mean the same tensor.
         first: Layers that read the image.
-        last: Layers whose output reaches the model's output through no other layer.
+        last: Layers whose output reaches the model's output through no other layer; where the model
+            returns nothing, those whose output no other layer reads.
         batch_norms: ``(layer, batch norm)`` where the norm, in every call, reads just what the
             layer wrote, and nothing else reads it.
     """
@@ -48,6 +49,7 @@ class _Recorder:
         self.norm_reads: dict[str, list[int]] = defaultdict(list)
         self.first: set[str] = set()
         self.nodes: dict[Any, str] = {}  # autograd node of a layer's output -> layer
+        self.read: set[str] = set()  # layers whose output another one reads
 
     def tensor_id(self, x: Tensor) -> int:
         key = (
@@ -60,15 +62,20 @@ class _Recorder:
         self.alive.append(x)
         return self.ids.setdefault(key, len(self.ids))
 
-    def on_layer(self, name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def on_layer(self, name: str) -> Callable[..., Tensor | None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> Tensor | None:
             if self.reads_image(args[0]):
                 self.first.add(name)
+            self.read |= behind([args, kwargs], self.nodes)
             self.reads[name].append(self.tensor_id(args[0]))
-            if not isinstance(module, Operand):  # which writes what it reads
-                self.writes[name].append(self.tensor_id(output))
+            if isinstance(module, Operand):  # which writes what it reads
+                self.nodes[output.grad_fn] = name
+                return None
+            output = standing_alone(output)
+            self.writes[name].append(self.tensor_id(output))
             if output.grad_fn is not None:
                 self.nodes[output.grad_fn] = name
+            return output
 
         return hook
 
@@ -93,7 +100,8 @@ def _recording(model: nn.Module, layers: list[str], image: Tensor) -> Iterator[_
     recorder, handles = _Recorder(image), []
     for name, module in model.named_modules():
         if name in layers:
-            handles.append(module.register_forward_hook(recorder.on_layer(name)))
+            hook = recorder.on_layer(name)
+            handles.append(module.register_forward_hook(hook, with_kwargs=True))
         elif isinstance(module, _BatchNorm) and module.running_var is not None:
             handles.append(module.register_forward_pre_hook(recorder.on_norm(name)))
     try:
@@ -101,6 +109,18 @@ def _recording(model: nn.Module, layers: list[str], image: Tensor) -> Iterator[_
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode; each module's own mode comes back, since norms are often in another one."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def trace(
@@ -111,25 +131,25 @@ def trace(
     Args:
         model: Run in eval mode; its parameters and its modules' modes are left as they are.
         layers: Names of the layers to watch.
-        forward: Runs the model and returns its raw outputs (tensors in nested tuples and lists).
-        image: ``(N, 3, H, W)`` float; a small one suffices.
+        forward: Runs the model and returns its raw outputs (tensors in nested tuples and lists), or
+            ``None``.
+        image: ``(N, C, H, W)`` float; a small one suffices.
     """
-    # Each module's own: norms are often in eval mode inside a model that trains.
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
     # A gradient is asked of the image, since some or all parameters may be frozen.
     image = image.detach().clone().requires_grad_()
-    try:
-        with torch.enable_grad(), _recording(model, layers, image) as recorder:
-            outputs = forward(image)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(model), torch.enable_grad(), _recording(model, layers, image) as recorder:
+        outputs = forward(image)
+    if outputs is None:
+        last = set(recorder.reads) - recorder.read
+        ends = [node for node, name in recorder.nodes.items() if name in last]
+    else:
+        last = behind(outputs, recorder.nodes)
+        ends = [t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None]
     return Trace(
         calls=dict(recorder.reads),
         first=recorder.first,
-        last=behind(outputs, recorder.nodes),
-        batch_norms=_match_norms(recorder, _readers(outputs)),
+        last=last,
+        batch_norms=_match_norms(recorder, _readers(ends)),
     )
 
 
@@ -141,14 +161,12 @@ def _match_norms(recorder: _Recorder, readers: Counter[Any]) -> list[tuple[str, 
     return [(layer, norm) for layer, norm in pairs if layer and layer not in read_twice]
 
 
-def _readers(outputs: Any) -> Counter[Any]:
-    """How many operations read the output of each autograd node behind ``outputs``.
+def _readers(ends: list[Any]) -> Counter[Any]:
+    """How many operations read the output of each of the autograd nodes behind ``ends``.
 
-    Being an output of the model counts as being read.
+    An end is read once more, as an output of the model.
     """
-    readers: Counter[Any] = Counter(
-        t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None
-    )
+    readers: Counter[Any] = Counter(ends)
     seen = set(readers)
     todo = list(seen)
     while todo:
@@ -158,6 +176,11 @@ def _readers(outputs: Any) -> Counter[Any]:
                 seen.add(parent)
                 todo.append(parent)
     return readers
+
+
+def standing_alone(output: Tensor) -> Tensor:
+    """``output``, or a copy where it is a view: one that is written to gets another node."""
+    return output.clone() if output._is_view() else output
 
 
 def behind(outputs: Any, nodes: dict[Any, str]) -> set[str]:

@@ -79,11 +79,13 @@ def test_units_from_the_config() -> None:
 
 
 def test_loss_and_labels() -> None:
-    adapter = find_adapter(CifarResNet(depth=8))
-    logits = torch.randn(3, 10)
+    adapter = find_adapter(CifarResNet(depth=8).eval())
+    images = torch.randn(3, 3, 32, 32)
     samples: Any = [sample(k) for k in (1, 9, 4)]
     adapter.check_labels(samples, "x.jpg")
-    loss = adapter.loss(logits, samples, None)["loss"]
+    frozen = adapter.freeze(images, samples, with_labels=True)
+    logits = adapter.head_outputs(images, frozen)
+    loss = adapter.loss(images, frozen)["loss"]
     torch.testing.assert_close(loss, F.cross_entropy(logits, torch.tensor([1, 9, 4])))
     with pytest.raises(CalibrationDataError, match="8.jpg has no label"):
         adapter.check_labels([BaseDataElement(metainfo=dict(img_path="8.jpg"))], "8.jpg")
@@ -123,4 +125,4 @@ def test_number_of_classes() -> None:
 
 def test_size_of_the_traced_image() -> None:
     assert find_adapter(CifarResNet(depth=8)).trace_image().shape == (1, 3, 32, 32)
-    assert find_adapter(Features()).trace_size == 224
+    assert find_adapter(Features()).trace_size == (224, 224)

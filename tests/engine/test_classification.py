@@ -13,6 +13,7 @@ from mmptq.algorithms import RangeCalibration
 from mmptq.algorithms.reconstruction.fisher import add_fisher_weights
 from mmptq.engine import CalibrationContext, CalibrationSet, LossEvaluator, StageStore
 from mmptq.engine.data.float_checkpoint import load_float_checkpoint
+from mmptq.engine.incremental.probing import call_graph
 from mmptq.engine.units.capture import (
     FLOAT_IN,
     FLOAT_OUT,
@@ -21,7 +22,7 @@ from mmptq.engine.units.capture import (
     CacheSettings,
     UnitCapture,
 )
-from mmptq.engine.units.units import call_graph, find_units
+from mmptq.engine.units.units import find_units
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.models import QConfig
 from mmptq.runner.calib_dataset import calibration_dataset_cfg

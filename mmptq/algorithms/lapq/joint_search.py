@@ -70,7 +70,7 @@ class JointSearch(Step):
         incremental: bool = True,
         cache_gb: float = 2.0,
     ) -> None:
-        build(OBJECTIVES, objective, "JointSearch.objective")
+        self._reads_loss = build(OBJECTIVES, objective, "JointSearch.objective").reads_loss
         _check_choice("optimizer", optimizer, tuple(OPTIMIZERS))
         _check_choice("group", group, GROUPS)
         _check_choice("scale", scale, SCALES)
@@ -93,6 +93,11 @@ class JointSearch(Step):
         }
         self.held_out, self.incremental, self.cache_gb = held_out, incremental, cache_gb
         self.report: SearchReport | None = None  # of the last run
+
+    @property
+    def reads_loss(self) -> bool:
+        """Where the objective does."""
+        return self._reads_loss
 
     def run(self, context: CalibrationContext) -> None:
         """Change the steps of the model's quantizers."""

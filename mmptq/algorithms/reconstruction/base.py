@@ -18,11 +18,12 @@ from mmptq.algorithms.reconstruction.checks import (
 from mmptq.algorithms.reconstruction.progress import Progress
 from mmptq.algorithms.reconstruction.report import Report, UnitReport
 from mmptq.engine.context import CalibrationContext
+from mmptq.engine.incremental.probing import call_graph
 from mmptq.engine.storage.memory import keep_freed_memory
 from mmptq.engine.units.capture import UnitCapture, UnitData
 from mmptq.engine.units.reconstruction import Group, LoopSettings, Policy, UnitLoop
 from mmptq.engine.units.unit_problem import TrainedForm, UnitProblem
-from mmptq.engine.units.units import Unit, call_graph, find_units
+from mmptq.engine.units.units import Unit, find_units
 from mmptq.errors import ConfigError
 from mmptq.models import QuantModel
 
@@ -127,11 +128,6 @@ class Reconstruction(Step):
         """What is decided in each iteration; called with the trainable form attached."""
         return Policy()
 
-    @property
-    def needs_labels(self) -> bool:
-        """Whether :meth:`add_weights` reads the images' labels."""
-        return False
-
     def add_weights(
         self, context: CalibrationContext, unit: Unit, data: UnitData, frozen: Mapping[int, Any]
     ) -> None:
@@ -164,13 +160,13 @@ class Reconstruction(Step):
         keep_freed_memory()
         for _, layer in model.quant_layers():
             layer.set_weight_correction(None)  # it refers to the weight before reconstruction
-        graph = call_graph(model, context.adapter)
-        units = find_units(model, context.adapter, graph, self.granularity)
+        graph = call_graph(model, context.adapter, self.reads_loss)
+        units = find_units(model, context.adapter, graph, self.granularity, self.reads_loss)
         progress = Progress(context.store, type(self).__name__, model)
         report = Report(
             context.store.folder.parent / "reconstruction", type(self).__name__, context.record
         )
-        capture = UnitCapture(context, units, graph, self.cache, self.needs_labels)
+        capture = UnitCapture(context, units, graph, self.cache, self.reads_loss)
         seed = torch.initial_seed() % 2**31
         with reconstructing(model, self.activations):
             indices = range(progress.done, len(units))

@@ -31,8 +31,8 @@ class BRECQ(RoundingReconstruction):
         self.fisher = fisher
 
     @property
-    def needs_labels(self) -> bool:
-        """Regions are sampled as in training where the task loss is asked for."""
+    def reads_loss(self) -> bool:
+        """For its gradients, if they are asked for; regions are then sampled as in training."""
         return self.fisher
 
     def add_weights(

@@ -8,7 +8,7 @@ from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmptq.engine.context import CalibrationContext
-from mmptq.engine.incremental.evaluator import float_form
+from mmptq.engine.incremental.probing import float_form
 from mmptq.engine.units.capture import WEIGHT, UnitData
 from mmptq.engine.units.units import Unit
 from mmptq.models.trace import flatten_tensors
@@ -37,13 +37,12 @@ def add_fisher_weights(
     image = 0
     for position, batch in context.data:
         batch = model.data_preprocessor(batch, False)
-        inputs, samples = batch["inputs"], batch["data_samples"]
-        region, outputs = frozen[position], list[Tensor]()
+        inputs, outputs = batch["inputs"], list[Tensor]()
         handle = module.register_forward_hook(_grab(outputs))
         try:
             with float_form(model), torch.enable_grad():
                 model.start_pass()
-                losses = adapter.loss(adapter.head_outputs(inputs, region), samples, region)
+                losses = adapter.loss(inputs, frozen[position])
                 terms = [losses[key] for key in sorted(losses) if "loss" in key]
                 loss = torch.stack([t.mean() for t in flatten_tensors(terms)]).sum()
         finally:

@@ -10,7 +10,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.dist import get_rank, get_world_size
 
-from mmptq.adapters.dense_loss import frozen_random
+from mmptq.adapters.randomness import frozen_random
 from mmptq.engine.storage.tensor_cache import TensorCache
 from mmptq.errors import CalibrationDataError
 

@@ -6,7 +6,7 @@ found by walking back from its node.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmptq.models.trace import flatten_tensors
-from mmptq.modules import QuantLayer
+from mmptq.engine.incremental.dependencies import HiddenReads
+from mmptq.models.trace import flatten_tensors, standing_alone
+from mmptq.modules import QuantLayer, QuantOperand
 
 Forward = Callable[..., Any]
 Node = int  # position of an autograd node in CallGraph.parents
@@ -61,14 +62,19 @@ class CallGraph:
     Args:
         model: In eval mode. Gradients are enabled during the pass, parameters left as they are.
         forward: Runs the model on an image and returns nested tensors.
-        image: ``(1, 3, H, W)``; a small one suffices.
+        image: ``(1, C, H, W)``; a small one suffices.
+        watched: Modules whose own calls somebody listens to: what they are called by is never
+            replaced by a kept output.
     """
 
-    def __init__(self, model: nn.Module, forward: Forward, image: Tensor) -> None:
+    def __init__(
+        self, model: nn.Module, forward: Forward, image: Tensor, watched: Iterable[str] = ()
+    ) -> None:
         recorder = _Recorder(model)
-        with torch.enable_grad(), recorder.recording():
+        with torch.enable_grad(), recorder.hidden, recorder.recording():
             outputs = forward(image.detach().clone().requires_grad_())
         self.calls = recorder.calls
+        self._keep_open(frozenset(watched))
         self.by_module: dict[str, list[int]] = defaultdict(list)
         self.layer_calls: dict[tuple[str, int], int] = {}
         for i, call in enumerate(self.calls):
@@ -150,13 +156,19 @@ class CallGraph:
                     seen.add(node)
                     todo.append(node)
 
+    def _keep_open(self, watched: frozenset[str]) -> None:
+        for call in self.calls:
+            parent = call.parent if call.module in watched else None
+            while parent is not None:
+                self.calls[parent].storable = False
+                parent = self.calls[parent].parent
+
     def _index_nodes(self, recorder: "_Recorder", outputs: Any) -> None:
         """Number the autograd nodes and find the layers behind each."""
         roots = [t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None]
-        numbers, order = _topological_order(roots)
-        self.parents = [
-            [numbers[p] for p, _ in node.next_functions if p is not None] for node in order
-        ]
+        hidden = recorder.hidden.found
+        numbers, order = _topological_order(roots, hidden)
+        self.parents = [[numbers[p] for p in _parents(node, hidden)] for node in order]
         self.outputs = sorted({numbers[node] for node in roots})
         self.calls_at: list[list[int]] = [[] for _ in order]
         layer_bits = [0] * len(order)
@@ -164,6 +176,8 @@ class CallGraph:
             nodes = [numbers.get(grad_fn) for grad_fn, _, _ in tensors]
             # An output that nobody reads further on has a node that the walk did not meet.
             call.nodes = tuple(n for n in nodes if n is not None)
+            # What leads to no output of a layer (a term of a loss) is computed in every pass.
+            call.storable &= bool(call.nodes)
             call.mutated = tuple(t._version != version for _, t, version in tensors)
             for node in set(call.nodes):
                 self.calls_at[node].append(i)
@@ -181,7 +195,14 @@ class CallGraph:
             ids.sort(key=lambda i: self.calls[i].depth)
 
 
-def _topological_order(roots: list[Any]) -> tuple[dict[Any, Node], list[Any]]:
+def _parents(node: Any, hidden: Mapping[Any, set[Any]]) -> list[Any]:
+    """The nodes that an autograd node reads."""
+    return [*(p for p, _ in node.next_functions if p is not None), *hidden.get(node, ())]
+
+
+def _topological_order(
+    roots: list[Any], hidden: Mapping[Any, set[Any]]
+) -> tuple[dict[Any, Node], list[Any]]:
     """Autograd nodes behind ``roots``, each after the nodes that it reads."""
     numbers: dict[Any, Node] = {}
     order: list[Any] = []
@@ -195,9 +216,7 @@ def _topological_order(roots: list[Any]) -> tuple[dict[Any, Node], list[Any]]:
         elif node not in entered:
             entered.add(node)
             todo.append((node, True))
-            todo.extend(
-                (p, False) for p, _ in node.next_functions if p is not None and p not in entered
-            )
+            todo.extend((p, False) for p in _parents(node, hidden) if p not in entered)
     return numbers, order
 
 
@@ -230,6 +249,7 @@ class _Recorder:
         # Of each call's output tensors: node, tensor (kept alive), version when it was returned.
         self.outputs: list[list[tuple[Any, Tensor, int]]] = []
         self._open: list[int] = []
+        self.hidden = HiddenReads()
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -242,10 +262,13 @@ class _Recorder:
             read = list(flatten_tensors((args, kwargs)))
             versions, nodes = {id(t): t._version for t in read}, {t.grad_fn for t in read}
             output = forward(*args, **kwargs)
+            if isinstance(module, QuantLayer) and not isinstance(module, QuantOperand):
+                output = standing_alone(output)
             self._open.pop()
             # A tensor that is passed through is somebody else's output.
             tensors = [t for t in flatten_tensors(output) if t.grad_fn not in nodes]
             self.outputs[call_id] = [(t.grad_fn, t, t._version) for t in tensors]
+            self.hidden.link((args, kwargs), output)
             written = any(t._version != versions[id(t)] for t in read)
             self.calls[call_id].storable = not written and _storable(output, (args, kwargs))
             return output

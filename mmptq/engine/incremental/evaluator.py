@@ -1,22 +1,22 @@
 """The loss of the quantized model over the calibration set, many times."""
 
+import logging
 import math
 import time
-from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object
+from mmengine.logging import print_log
+from torch import Tensor
 
-from mmptq.adapters.base import blank_sample
+from mmptq.adapters.passes import FrozenPass
 from mmptq.engine.context import CalibrationContext
-from mmptq.engine.incremental.call_graph import CallGraph
 from mmptq.engine.incremental.incremental import IncrementalForward
 from mmptq.engine.incremental.objectives import CalibrationImage, Objective
+from mmptq.engine.incremental.probing import call_graph, float_form
 from mmptq.engine.storage.tensor_store import TensorStore
-from mmptq.errors import MmptqError
-from mmptq.models import QuantModel
 from mmptq.models.trace import flatten_tensors
 from mmptq.registry import OBJECTIVES, build
 
@@ -36,7 +36,7 @@ class LossEvaluator:
         incremental: Recompute only what lies behind the parameters that changed.
         cache_gb: Memory budget in GiB for inputs, kept outputs and what the objective keeps.
         check: Whenever other outputs are reused than ever before, compare one image with a full
-            pass.
+            pass; where they differ, every pass is a full one from there on.
         positions: Which of the images to take, by their positions in the common selection; all by
             default.
     """
@@ -67,26 +67,23 @@ class LossEvaluator:
         self._checked: set[frozenset[int]] = {frozenset()}
         if incremental:
             budget = cache_gb * _OUTPUT_SHARE
+            graph = call_graph(self._model, self._adapter, self.objective.reads_loss)
             self.forward = IncrementalForward(
-                self._adapter.model, self._call_graph(), budget, folder, len(self._images)
+                self._adapter.model, graph, budget, folder, len(self._images)
             )
 
     @torch.no_grad()
     def __call__(self) -> float:
-        """The loss; NaN where an output is not finite.
-
-        Raises:
-            MmptqError: An incremental pass differs from a full one (a dependency that autograd
-                cannot see).
-        """
+        """The loss; NaN where an output is not finite."""
         start = time.perf_counter()
         to_check = self.forward is not None and self._start_round(self.forward)
         # Of each batch its mean and its size.
         values: dict[int, tuple[float, int]] = {}
         for index, image in enumerate(self._images):
             outputs = self._outputs(image)
-            if index == 0 and to_check:
-                self._compare(image, outputs)
+            if index == 0 and to_check and self._differs(image, outputs):
+                self._give_up_reuse()
+                return self()
             values[image.position] = self.objective.value(image, outputs), len(image.samples)
         merged = {k: v for part in all_gather_object(values) for k, v in part.items()}
         self.evaluations += 1
@@ -105,7 +102,13 @@ class LossEvaluator:
     def _full_outputs(self, image: CalibrationImage) -> Any:
         for layer in self._layers:
             layer.reset_calls()
-        return self._adapter.head_outputs(self._inputs.get(image.position)[0], image.frozen)
+        inputs = self._inputs.get(image.position)[0]
+        return self._forward(inputs, image.frozen)
+
+    @property
+    def _forward(self) -> Callable[[Tensor, FrozenPass], Any]:
+        reads_loss = self.objective.reads_loss
+        return self._adapter.loss if reads_loss else self._adapter.head_outputs
 
     def _start_round(self, forward: IncrementalForward) -> bool:
         """Begin a round; whether the outputs that it reuses are such as were never checked."""
@@ -116,16 +119,22 @@ class LossEvaluator:
         self._checked.add(reused)
         return True
 
-    def _compare(self, image: CalibrationImage, outputs: Any) -> None:
+    def _differs(self, image: CalibrationImage, outputs: Any) -> bool:
         full = self._full_outputs(image)
         pairs = zip(flatten_tensors(outputs), flatten_tensors(full), strict=True)
         # A GPU may take another kernel for the same call.
         same = torch.equal if next(flatten_tensors(full)).device.type == "cpu" else _close
-        if not all(same(a, b) for a, b in pairs):
-            raise MmptqError(
-                "an incremental pass differs from a full one: the model has a dependency that "
-                "autograd does not see; set incremental=False in the step's config"
-            )
+        return not all(same(a, b) for a, b in pairs)
+
+    def _give_up_reuse(self) -> None:
+        """Full passes from now on: what is reused depends on more than could be seen."""
+        self.forward = None
+        print_log(
+            "an incremental pass differs from a full one: the model computes something outside of "
+            "torch; every evaluation computes all of it from here on",
+            logger="current",
+            level=logging.WARNING,
+        )
 
     @torch.no_grad()
     def _see_float(self, context: CalibrationContext, positions: Container[int] | None) -> None:
@@ -137,38 +146,15 @@ class LossEvaluator:
                     continue
                 batch = model.data_preprocessor(batch, False)
                 inputs, samples = batch["inputs"], batch["data_samples"]
-                self._model.start_pass()
-                frozen = self._adapter.freeze(inputs, samples, self.objective.needs_labels)
                 path = data.paths[position]
+                self.objective.check(samples, path)
+                self._model.start_pass()
+                frozen = self._adapter.freeze(inputs, samples, self.objective.reads_loss)
                 image = CalibrationImage(position, samples, frozen, path)
                 self._inputs.put(position, [inputs])
                 self._images.append(image)
                 self.objective.see_float(image, self._full_outputs(image))
 
-    def _call_graph(self) -> CallGraph:
-        image = self._adapter.trace_image()
-        with float_form(self._model):
-            self._model.start_pass()
-            frozen = self._adapter.freeze(image, [blank_sample(image)], with_labels=False)
-            self._model.start_pass()
-            return CallGraph(
-                self._adapter.model, lambda x: self._adapter.head_outputs(x, frozen), image
-            )
 
-
-def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
+def _close(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True)
-
-
-@contextmanager
-def float_form(model: QuantModel) -> Iterator[None]:
-    """All quantizers are off in this context."""
-    quantizers = [*model.weight_quantizers().values(), *model.sites.values()]
-    switches = {quantizer: quantizer.enabled for quantizer in quantizers}
-    for quantizer in quantizers:
-        quantizer.enabled = False
-    try:
-        yield
-    finally:
-        for quantizer, enabled in switches.items():
-            quantizer.enabled = enabled

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from mmptq.adapters import Adapter
-from mmptq.adapters.base import Samples
+from mmptq.adapters.passes import FrozenPass, Samples
 from mmptq.engine.storage.tensor_store import TensorStore
 from mmptq.errors import ConfigError
 from mmptq.models.specs import check_bool
@@ -35,12 +35,12 @@ class CalibrationImage:
 
     position: int
     samples: Samples
-    frozen: Any
+    frozen: FrozenPass
     path: str = ""
 
 
 class Objective(ABC):
-    """A number for each image (a batch's mean), from the raw outputs of the model's heads.
+    """A number for each image (a batch's mean), from what the model's heads return.
 
     Equal outputs must give equal values. The loss of the model is the mean over all calibration
     images.
@@ -49,8 +49,8 @@ class Objective(ABC):
     ``mmptq/engine/__init__.py``; a step's ``objective=dict(type='YourObjective')`` then names it.
     """
 
-    # Whether it reads labels: a two-stage model's regions are then sampled as in training.
-    needs_labels = False
+    # Whether it reads the components of the model's training loss in place of its heads' outputs.
+    reads_loss = False
 
     def prepare(self, adapter: Adapter, cache_gb: float, folder: str | Path) -> None:  # noqa: B027
         """Called once before the first image.
@@ -61,12 +61,28 @@ class Objective(ABC):
             folder: For what does not fit.
         """
 
+    def check(self, samples: Samples, path: str) -> None:  # noqa: B027
+        """Called once an image before anything is computed for it.
+
+        Args:
+            samples: Its data samples.
+            path: Of the image.
+
+        Raises:
+            CalibrationDataError: It lacks labels that are needed.
+        """
+
     def see_float(self, image: CalibrationImage, outputs: Any) -> None:  # noqa: B027
         """Called once an image with the *float* model's outputs."""
 
     @abstractmethod
     def value(self, image: CalibrationImage, outputs: Any) -> float:
-        """The image's share of the loss, smaller is better."""
+        """The image's share of the loss, smaller is better.
+
+        Args:
+            image: Which.
+            outputs: Of :meth:`Adapter.head_outputs`, or the losses by name.
+        """
 
 
 @OBJECTIVES.register_module()
@@ -77,21 +93,25 @@ class TaskLoss(Objective):
     annotations before it resizes.
     """
 
-    needs_labels = True
+    reads_loss = True
 
     @override
     def prepare(self, adapter: Adapter, cache_gb: float, folder: str | Path) -> None:
         self._adapter = adapter
 
     @override
-    def see_float(self, image: CalibrationImage, outputs: Any) -> None:
-        self._adapter.check_labels(image.samples, image.path)
+    def check(self, samples: Samples, path: str) -> None:
+        self._adapter.check_labels(samples, path)
 
     @override
     def value(self, image: CalibrationImage, outputs: Any) -> float:
-        losses = self._adapter.loss(outputs, image.samples, image.frozen)
-        terms = [losses[key] for key in sorted(losses) if "loss" in key]
-        return math.fsum(float(t.double().mean()) for t in flatten_tensors(terms))
+        return total_loss(outputs)
+
+
+def total_loss(losses: Mapping[str, Any]) -> float:
+    """The sum of a model's losses; each the mean of its elements, as MMEngine adds them up."""
+    terms = [losses[key] for key in sorted(losses) if "loss" in key]
+    return math.fsum(float(t.double().mean()) for t in flatten_tensors(terms))
 
 
 @OBJECTIVES.register_module()
@@ -108,7 +128,6 @@ class CrossEntropy(Objective):
 
     def __init__(self, soft: bool = False) -> None:
         self._soft = check_bool(soft, "CrossEntropy.soft")
-        self.needs_labels = not self._soft
         self._targets: dict[int, Tensor] = {}
 
     @override
@@ -190,7 +209,8 @@ class LastStageDistance(OutputDistance):
 def _kinds(outputs: Any) -> Iterator[list[Tensor]]:
     """The tensors of each kind of output, in a fixed order."""
     if isinstance(outputs, list) and all(isinstance(item, Tensor) for item in outputs):
-        yield outputs
+        if outputs:  # else a layer that did not run for this image
+            yield outputs
     elif isinstance(outputs, list | tuple):
         for item in outputs:
             yield from _kinds(item)

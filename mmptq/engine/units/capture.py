@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmptq.engine.context import CalibrationContext
 from mmptq.engine.incremental.call_graph import CallGraph
-from mmptq.engine.incremental.evaluator import float_form
+from mmptq.engine.incremental.probing import float_form
 from mmptq.engine.storage.tensor_store import TensorStore
 from mmptq.engine.units.front import Front
 from mmptq.engine.units.units import Unit

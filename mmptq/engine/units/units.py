@@ -1,8 +1,8 @@
 """Units: the parts of a model that are reconstructed one after another."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mmptq.adapters import Adapter
-from mmptq.adapters.base import blank_sample
 from mmptq.engine.incremental.call_graph import CallGraph
-from mmptq.engine.incremental.evaluator import float_form
+from mmptq.engine.incremental.probing import probing
 from mmptq.errors import ConfigError
 from mmptq.models import QuantModel
 from mmptq.models.trace import flatten_tensors
@@ -44,25 +43,12 @@ class Unit:
     sites: tuple[str, ...]
 
 
-@contextmanager
-def probing(model: QuantModel, adapter: Adapter) -> Iterator[tuple[Callable[..., Any], Tensor]]:
-    """A forward function of the float form and a small image to run it on."""
-    image = adapter.trace_image()
-    with float_form(model):
-        model.start_pass()
-        frozen = adapter.freeze(image, [blank_sample(image)], with_labels=False)
-        model.start_pass()
-        yield lambda x: adapter.head_outputs(x, frozen), image
-
-
-def call_graph(model: QuantModel, adapter: Adapter) -> CallGraph:
-    """The call graph of the prepared model."""
-    with probing(model, adapter) as (forward, image):
-        return CallGraph(adapter.model, forward, image)
-
-
 def find_units(
-    model: QuantModel, adapter: Adapter, graph: CallGraph, granularity: str
+    model: QuantModel,
+    adapter: Adapter,
+    graph: CallGraph,
+    granularity: str,
+    with_labels: bool = False,
 ) -> list[Unit]:
     """The units that cover every quantized layer, in the order of first execution.
 
@@ -71,6 +57,7 @@ def find_units(
         adapter: Names the module that each layer belongs to.
         graph: Of the same model.
         granularity: ``'block'`` (residual blocks whole) or ``'layer'``.
+        with_labels: Whether ``graph`` is of the training loss.
 
     Raises:
         ConfigError: Unknown granularity.
@@ -80,7 +67,7 @@ def find_units(
     assert model.plan is not None
     plan = [p.name for p in model.plan.layers if p.weight is not None or p.inputs != (None,)]
     owner = {name: adapter.unit_of(name, granularity) for name in plan}
-    forms = _forms(model, adapter, {*owner.values(), *plan})
+    forms = _forms(model, adapter, {*owner.values(), *plan}, with_labels)
     # A module of another form is taken apart into its layers.
     owner = {name: unit if forms[unit].single else name for name, unit in owner.items()}
     members: dict[str, list[str]] = {}
@@ -117,7 +104,9 @@ class _Form:
     relu: bool = False
 
 
-def _forms(model: QuantModel, adapter: Adapter, names: set[str]) -> dict[str, _Form]:
+def _forms(
+    model: QuantModel, adapter: Adapter, names: set[str], with_labels: bool
+) -> dict[str, _Form]:
     """Whether each module reads and returns one tensor, and whether only ReLUs read that."""
     forms = {name: _Form() for name in names}
     written: dict[str, list[Any]] = {name: [] for name in names}
@@ -130,7 +119,8 @@ def _forms(model: QuantModel, adapter: Adapter, names: set[str]) -> dict[str, _F
 
         return hook
 
-    with ExitStack() as stack, torch.enable_grad(), probing(model, adapter) as (forward, image):
+    with ExitStack() as stack, torch.enable_grad():
+        forward, image = stack.enter_context(probing(model, adapter, with_labels))
         for name in names:
             module = adapter.model.get_submodule(name)
             handle = module.register_forward_hook(watch(name), with_kwargs=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmptq.algorithms import BRECQ, AdaRound, BitShrinking, LearnedSteps, QDrop, Reconstruction
 from mmptq.engine import CalibrationContext
-from mmptq.engine.incremental.evaluator import float_form
+from mmptq.engine.incremental.probing import float_form
 from mmptq.errors import ConfigError
 from mmptq.models import QuantDetector
 from tests.calibration_support import MakeContext, make_context

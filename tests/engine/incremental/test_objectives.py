@@ -166,7 +166,7 @@ def test_missing_labels_are_refused(make_context: MakeContext) -> None:  # noqa:
 def test_unknown_objective() -> None:
     with pytest.raises(ConfigError, match="TaskLoss"):
         LossEvaluator.__init__.__globals__["build"](OBJECTIVES, {"type": "TaskLos"}, "objective")
-    assert TaskLoss.needs_labels
+    assert TaskLoss.reads_loss
 
 
 @pytest.mark.parametrize("objective", [TASK, DISTANCE], ids=["task", "distance"])

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from mmptq.engine import CalibrationContext
-from mmptq.engine.incremental.evaluator import float_form
+from mmptq.engine.incremental.probing import call_graph, float_form
 from mmptq.engine.units.capture import FLOAT_IN, FLOAT_OUT, QUANT_IN, CacheSettings, UnitCapture
-from mmptq.engine.units.units import Unit, call_graph, find_units
+from mmptq.engine.units.units import Unit, find_units
 from mmptq.modules import QuantLayer
 from tests.calibration_support import MakeContext, make_context
 

@@ -2,7 +2,8 @@ import pytest
 from torch import nn
 
 from mmptq.engine.incremental.call_graph import CallGraph
-from mmptq.engine.units.units import Unit, call_graph, find_units
+from mmptq.engine.incremental.probing import call_graph
+from mmptq.engine.units.units import Unit, find_units
 from mmptq.errors import ConfigError
 from tests.calibration_support import MakeContext, make_context
 

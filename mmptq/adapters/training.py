@@ -1,0 +1,107 @@
+"""A model's own training loss, as a function: equal parameters give equal values."""
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.logging import MessageHub
+from torch import Tensor, nn
+
+from mmptq.adapters.randomness import frozen_random
+
+# What is trained beside the heads: these compute in training as they do in inference, but for
+# norms and dropout.
+FEATURES = ("backbone", "neck", "data_preprocessor")
+
+# Behind the first epochs, in which some heads assign in another way.
+_LATE_EPOCH = 1_000_000
+
+
+@contextmanager
+def as_in_training(model: Any) -> Iterator[None]:
+    """The heads behave as in training; norms, dropout, random numbers and memory are held fixed.
+
+    A head's ``training`` decides more than norms: FCOS normalizes its distances, DINO adds queries
+    to be denoised. What a loss remembers (GHM's bins, Dynamic R-CNN's thresholds) is put back.
+    """
+    heads = [module for name, module in model.named_modules() if _learns(name, module)]
+    modes = {module: module.training for module in heads}
+    memory = _Memory(heads)
+    for module in heads:
+        module.training = True
+    try:
+        with frozen_random(), _late_epoch(model):
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        memory.restore()
+
+
+@contextmanager
+def _late_epoch(model: Any) -> Iterator[None]:
+    """The epoch that a training would be in: heads ask MMEngine's message hub or are told."""
+    hub = MessageHub.get_current_instance()
+    epoch = hub.get_info("epoch")
+    hub.update_info("epoch", _LATE_EPOCH)
+    if hasattr(model, "set_epoch"):
+        model.set_epoch(_LATE_EPOCH)
+    try:
+        yield
+    finally:
+        hub.pop_info("epoch")
+        if epoch is not None:
+            hub.update_info("epoch", epoch)
+
+
+def _learns(name: str, module: nn.Module) -> bool:
+    """Whether ``module`` is part of a head and neither a norm nor at random in training."""
+    if name.partition(".")[0] in FEATURES:
+        return False
+    kind = type(module).__name__
+    norm = isinstance(module, nn.modules.batchnorm._NormBase) or "Norm" in kind
+    return not norm and "Drop" not in kind and "Attention" not in kind
+
+
+class _Memory:
+    """What modules, and the plain objects that they hold (assigners, samplers), remember."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        owners = [*modules, *_helpers(modules)]
+        self._plain = [(owner, _plain_state(owner)) for owner in owners]
+        buffers = {id(b): b for module in modules for b in module.buffers(recurse=False)}
+        self._buffers = [(b, b._version, b.clone()) for b in buffers.values()]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put it back."""
+        for owner, state in self._plain:
+            vars(owner).update(state)
+        for buffer, version, value in self._buffers:
+            if buffer._version != version:
+                buffer.copy_(value)
+
+
+def _helpers(modules: list[nn.Module]) -> list[Any]:
+    found: dict[int, Any] = {}
+    for module in modules:
+        for value in vars(module).values():
+            for item in value if isinstance(value, list | tuple) else (value,):
+                if hasattr(item, "__dict__") and not isinstance(item, nn.Module | Tensor | dict):
+                    found[id(item)] = item
+    return [item for item in found.values() if not isinstance(item, type) and not callable(item)]
+
+
+def _plain_state(owner: Any) -> dict[str, Any]:
+    """Numbers, and copies of containers: what is rebound or written to from call to call."""
+    state: dict[str, Any] = {}
+    for name, value in vars(owner).items():
+        if name.startswith("_") or name == "training":
+            continue
+        if isinstance(value, bool | int | float):
+            state[name] = value
+        elif type(value) in (list, dict, deque):
+            state[name] = value.copy()
+    return state
