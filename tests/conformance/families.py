@@ -26,6 +26,7 @@ class Family:
         config: A stock config, ``mmdet::folder/file.py``.
         changes: Values by dotted key, those of ``narrow`` included.
         first: How many items of a list are kept, by dotted key.
+        gain: Factors of the float weights, by module name.
         quick: Whether it belongs to the quick subset.
         refused: Texts of the refusals that are right, by recipe.
     """
@@ -34,6 +35,7 @@ class Family:
     config: str
     changes: Mapping[str, Any]
     first: Mapping[str, int] = field(default_factory=dict)
+    gain: Mapping[str, float] = field(default_factory=dict)
     quick: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -77,7 +79,7 @@ def _parse(name: str, entry: dict[str, Any], shared: Mapping[str, Any]) -> Famil
         changes |= shared[group]
     changes |= entry.pop("changes", {})
     expect = entry.pop("expect", {})
-    unknown = set(expect) - set(RECIPES) | set(entry) - {"config", "first", "quick"}
+    unknown = set(expect) - set(RECIPES) | set(entry) - {"config", "first", "gain", "quick"}
     if unknown:
         raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
     refused = {recipe: outcome["refused"] for recipe, outcome in expect.items()}

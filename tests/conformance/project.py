@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from pycocotools import mask as coco_mask
-from torch import nn
+from torch import Tensor, nn
 
 from tests.conformance import narrow  # noqa: F401  registers the narrow backbones
 from tests.conformance.families import Family, dicts
@@ -65,7 +66,7 @@ def make_project(family: Family, images: Path, folder: Path) -> FamilyProject:
     cfg = family.load()
     use_data(cfg, images, annotations)
     cfg.load_from = str(folder / "float.pth")
-    model = build_float(cfg)
+    model = build_float(cfg, family.gain)
     torch.save({"state_dict": model.state_dict()}, cfg.load_from)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     found = [find_objects(model, dataset[i], least_side=1.0) for i in range(len(dataset))]
@@ -74,28 +75,50 @@ def make_project(family: Family, images: Path, folder: Path) -> FamilyProject:
     return FamilyProject(cfg, Path(cfg.load_from))
 
 
-def build_float(cfg: Config) -> nn.Module:
+def build_float(cfg: Config, gain: Mapping[str, float]) -> nn.Module:
     """The float detector with random weights, the same every time.
 
-    Batch norms have the statistics of this project's images: with others the signal of a deep
-    network grows from block to block, and every score is 0 or 1.
+    Each layer's output has a standard deviation of one, as has each batch norm's input: otherwise
+    the signal of a deep network grows or fades from layer to layer, and all scores are alike.
     """
     init_default_scope("mmdet")
     torch.manual_seed(0)
     model = MODELS.build(copy.deepcopy(cfg.model))  # DETR's heads write into their config
     model.init_weights()
     randomise(model)
-    model.eval()
+    model.eval()  # not chained: a detector with a teacher returns nothing
     dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum, norm.eps = None, norm.eps or _LEAST_EPS
-        norm.train()
+    handles = [
+        module.register_forward_hook(_normalise_output)
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+    ]
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.momentum, module.eps = None, module.eps or _LEAST_EPS
+            module.bias.data.add_(1.0)
+            module.train()
     with torch.no_grad():
         model.test_step(pseudo_collate([dataset[i] for i in range(len(dataset))]))
+    for handle in handles:
+        handle.remove()
     model.eval()
+    for name, factor in gain.items():
+        model.get_submodule(name).weight.data.mul_(factor)
     return model
+
+
+def _normalise_output(layer: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+    """On its first call, scale the layer so that its output has a standard deviation of one."""
+    if vars(layer).setdefault("normalised", False) or output.numel() < 2:
+        return None
+    layer.normalised = True
+    scale = output.std().clamp(min=1e-3)
+    layer.weight.div_(scale)
+    if layer.bias is not None:
+        layer.bias.div_(scale)
+    return output / scale
 
 
 def use_data(cfg: Config, images: Path, annotations: Path) -> None:
