@@ -3,7 +3,8 @@
 from torch import nn
 
 from mmptq.engine.incremental.probing import call_graph
-from mmptq.engine.units.capture import CacheSettings, UnitCapture
+from mmptq.engine.units.capture import UnitCapture
+from mmptq.engine.units.unit_data import CacheSettings
 from mmptq.engine.units.unit_problem import TrainedForm, UnitProblem
 from mmptq.engine.units.units import find_units
 from mmptq.quantizers import LearnedStepQuantizer

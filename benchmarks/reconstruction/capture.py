@@ -23,7 +23,8 @@ from peak_memory import peak_mb, reset_peak
 
 from mmptq.engine import CalibrationContext
 from mmptq.engine.incremental.probing import call_graph
-from mmptq.engine.units.capture import CacheSettings, UnitCapture
+from mmptq.engine.units.capture import UnitCapture
+from mmptq.engine.units.unit_data import CacheSettings
 from mmptq.engine.units.units import find_units
 from mmptq.registry import STEPS, build
 from mmptq.runner import CalibrationRunner

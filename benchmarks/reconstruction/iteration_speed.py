@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from mmptq.algorithms import BitShrinking, QDrop, Reconstruction
 from mmptq.engine.storage.memory import keep_freed_memory
-from mmptq.engine.units.capture import FLOAT_IN, FLOAT_OUT, QUANT_IN, CacheSettings, UnitData
 from mmptq.engine.units.reconstruction import UnitLoop
+from mmptq.engine.units.unit_data import FLOAT_IN, FLOAT_OUT, QUANT_IN, CacheSettings, UnitData
 from mmptq.engine.units.unit_problem import UnitProblem
 from mmptq.engine.units.units import Unit
 from mmptq.models import LayerPlan, Plan, QuantModel, SitePlan, TensorSpec

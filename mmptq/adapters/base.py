@@ -17,7 +17,7 @@ from mmptq.adapters.probe import Probe
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.models import Plan, QConfig, Trace, build_plan, quantizable_layers, trace
 from mmptq.models.trace import evaluating
-from mmptq.modules import expanded_attention
+from mmptq.modules import QuantLayer, expanded_attention
 from mmptq.registry import ADAPTERS
 
 # Sides of small images: five levels of a pyramid fit into the first.
@@ -56,23 +56,36 @@ class Adapter(ABC):
         Each layer runs in the order and as often as in ``predict``.
         """
 
-    @abstractmethod
+    def run(self, image: Tensor) -> None:
+        """The pass of :meth:`raw_outputs`, for whoever watches it."""
+        self.raw_outputs(image)
+
+    def preprocess(self, batch: Any, with_labels: bool) -> Any:
+        """``inputs`` and ``data_samples`` of a collated batch, as the model reads them.
+
+        Args:
+            batch: Of the data set.
+            with_labels: Whether labels are read: then they are padded as the image is.
+        """
+        return self.model.data_preprocessor(batch, False)
+
     def freeze(self, image: Tensor, samples: Samples, with_labels: bool) -> FrozenPass:
         """What must be held fixed so that equal parameters give equal outputs and losses.
 
-        Called once an image, on the float model.
+        Called once an image, on the float model; the default suits a model that decides nothing on
+        the way.
 
         Args:
             image: ``(N, C, H, W)``, preprocessed.
             samples: Its data samples, in the preprocessed image's frame.
             with_labels: Whether the pass is that of :meth:`loss`.
         """
+        return FrozenPass(samples, with_labels)
 
-    @abstractmethod
     def head_outputs(self, image: Tensor, frozen: FrozenPass) -> Any:
         """Like :meth:`raw_outputs`, on what :meth:`freeze` returned for this image."""
+        return self.raw_outputs(image)
 
-    @abstractmethod
     def loss(self, image: Tensor, frozen: FrozenPass) -> dict[str, Tensor]:
         """The components of the model's training loss, deterministic.
 
@@ -83,6 +96,12 @@ class Adapter(ABC):
         Raises:
             ConfigError: The model has no such loss, or cannot be trained as it is configured.
         """
+        raise ConfigError(
+            f"{type(self).__name__} defines no task loss; use the objective 'OutputDistance'"
+        )
+
+    def label(self, samples: Samples, device: torch.device) -> None:  # noqa: B027
+        """Label blank samples in some way from which a loss can be computed."""
 
     @property
     def watched_layers(self) -> tuple[str, ...]:
@@ -173,8 +192,15 @@ class Adapter(ABC):
         """Run the model once on a small random image and record how its layers hang together."""
         with expanded_attention(self.model), evaluating(self.model):
             image, frozen = self._first_pass()
+            self.start_pass()
             layers = quantizable_layers(self.model)
             return trace(self.model, layers, lambda x: self.traced(x, frozen), image)
+
+    def start_pass(self) -> None:
+        """Tell the layers of a prepared model that a new pass begins."""
+        for module in self.model.modules():
+            if isinstance(module, QuantLayer):
+                module.reset_calls()
 
     def traced(self, image: Tensor, frozen: FrozenPass) -> Any:
         """The pass that is traced; its outputs, or ``None`` where they are what nobody reads."""
@@ -194,15 +220,12 @@ class Adapter(ABC):
 
     def small_pass(self, with_labels: bool = False) -> tuple[Tensor, FrozenPass]:
         """A small random image, always the same, and what is held fixed for it."""
+        self.start_pass()
         image = self.trace_image()
         samples = [blank_sample(image, self.probe.metainfo) for _ in image]
         if with_labels:
             self.label(samples, image.device)
         return image, self.freeze(image, samples, with_labels)
-
-    @abstractmethod
-    def label(self, samples: Samples, device: torch.device) -> None:
-        """Label blank samples in some way from which a loss can be computed."""
 
     def trace_image(self) -> Tensor:
         """``(1, C, H, W)`` standard normal, always the same."""

@@ -53,18 +53,10 @@ class ClassifierAdapter(Adapter):
             )
         return logits
 
-    def freeze(self, image: Tensor, samples: Samples, with_labels: bool) -> FrozenPass:
-        """Nothing but the samples: a classifier decides nothing on the way."""
-        return FrozenPass(samples, with_labels)
-
     def label(self, samples: Samples, device: torch.device) -> None:
         """With class 0."""
         for sample in samples:
             sample.gt_label = torch.zeros(1, dtype=torch.long, device=device)
-
-    def head_outputs(self, image: Tensor, frozen: FrozenPass) -> Tensor:
-        """The logits."""
-        return self.raw_outputs(image)
 
     def loss(self, image: Tensor, frozen: FrozenPass) -> dict[str, Tensor]:
         """The mean cross-entropy."""

@@ -59,6 +59,17 @@ class DetectorAdapter(Adapter):
         self._last_layers = tuple(name for name in found.calls if name in found.last)
         return found
 
+    def preprocess(self, batch: Any, with_labels: bool) -> Any:
+        """As in the base class; MMDetection pads masks in training only, where it also distorts."""
+        preprocessor: Any = self.model.data_preprocessor
+        if not with_labels or not hasattr(preprocessor, "batch_augments"):
+            return preprocessor(batch, False)
+        augments, preprocessor.batch_augments = preprocessor.batch_augments, None
+        try:
+            return preprocessor(batch, True)
+        finally:
+            preprocessor.batch_augments = augments
+
     @torch.no_grad()
     def freeze(self, image: Tensor, samples: Samples, with_labels: bool) -> FrozenPass:
         """Run the pass once and keep what the model decided.
@@ -89,13 +100,17 @@ class DetectorAdapter(Adapter):
         """A prediction."""
         self.predict(image, frozen)
 
-    @torch.no_grad()
     def raw_outputs(self, image: Tensor) -> Outputs:
         """What the last layers return for ``image`` when every region is looked at."""
-        frozen = FrozenPass([blank_sample(image, self.probe.metainfo) for _ in image])
-        with everything_accepted(self.model), outputs_of(self.model, self.last_layers) as outputs:
-            self.predict(image, frozen)
+        with outputs_of(self.model, self.last_layers) as outputs:
+            self.run(image)
         return outputs
+
+    def run(self, image: Tensor) -> None:
+        """A prediction with every region looked at."""
+        self.start_pass()
+        with everything_accepted(self.model):
+            self.predict(image, FrozenPass([blank_sample(image, self.probe.metainfo)] * len(image)))
 
     def head_outputs(self, image: Tensor, frozen: FrozenPass) -> Outputs:
         """What the last layers return: a list a layer, an item a call (a level of a pyramid)."""

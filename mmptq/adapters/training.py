@@ -70,15 +70,22 @@ class _Memory:
 
     def __init__(self, modules: list[nn.Module]) -> None:
         owners = [*modules, *_helpers(modules)]
-        self._plain = [(owner, _plain_state(owner)) for owner in owners]
+        self._plain = [(vars(owner), _plain_state(owner)) for owner in owners]
+        values = [value for _, state in self._plain for value in state.values()]
+        # By object: several owners may share one, and go on to do so.
+        containers = {id(v): v for v in values if isinstance(v, list | dict | deque)}
+        self._contents = [(container, container.copy()) for container in containers.values()]
         buffers = {id(b): b for module in modules for b in module.buffers(recurse=False)}
         self._buffers = [(b, b._version, b.clone()) for b in buffers.values()]
 
     @torch.no_grad()
     def restore(self) -> None:
         """Put it back."""
-        for owner, state in self._plain:
-            vars(owner).update(state)
+        for owned, state in self._plain:
+            owned.update(state)
+        for container, content in self._contents:
+            container.clear()
+            container.update(content) if isinstance(container, dict) else container.extend(content)
         for buffer, version, value in self._buffers:
             if buffer._version != version:
                 buffer.copy_(value)
@@ -95,13 +102,10 @@ def _helpers(modules: list[nn.Module]) -> list[Any]:
 
 
 def _plain_state(owner: Any) -> dict[str, Any]:
-    """Numbers, and copies of containers: what is rebound or written to from call to call."""
-    state: dict[str, Any] = {}
-    for name, value in vars(owner).items():
-        if name.startswith("_") or name == "training":
-            continue
-        if isinstance(value, bool | int | float):
-            state[name] = value
-        elif type(value) in (list, dict, deque):
-            state[name] = value.copy()
-    return state
+    """Numbers and containers: what is rebound, or written to, from call to call."""
+    kinds = (bool, int, float, list, dict, deque)
+    return {
+        name: value
+        for name, value in vars(owner).items()
+        if type(value) in kinds and not name.startswith("_") and name != "training"
+    }

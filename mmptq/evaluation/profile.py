@@ -77,12 +77,14 @@ def profile_model(adapter: Adapter, shape: tuple[int, int]) -> ModelProfile:
     """
     model = adapter.model
     device = next(model.parameters()).device
-    image = torch.randn(1, 3, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    image = torch.randn(
+        1, adapter.probe.channels, *shape, generator=torch.Generator().manual_seed(0)
+    ).to(device)
     macs: dict[str, list[int]] = {}
     with expanded_attention(model):
         layers = {name: m for name, m in model.named_modules() if _multiplies(m)}
         with _evaluating(model), _counting(layers, macs):
-            adapter.raw_outputs(image)
+            adapter.run(image)
     others = _operand_pairs(layers)
     layers = {name: m for name, m in layers.items() if not isinstance(m, AttentionProduct)}
     names = [*macs, *(name for name in layers if name not in macs)]

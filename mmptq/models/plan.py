@@ -16,7 +16,7 @@ from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models.qconfig import QConfig
 from mmptq.models.specs import TensorSpec
 from mmptq.models.trace import Trace
-from mmptq.modules import QUANTIZABLE, Operand
+from mmptq.modules import QUANTIZABLE, Operand, QuantLayer
 
 PLAN_VERSION = 1
 
@@ -130,12 +130,16 @@ def _site_from(d: Mapping[str, Any]) -> SitePlan:
 
 
 def quantizable_layers(model: nn.Module) -> list[str]:
-    """Names of the layers that have a quantized counterpart.
+    """Names of the layers that have a quantized counterpart, or are one.
 
     Those inside attention modules exist while these are expanded
     (:func:`mmptq.modules.expanded_attention`).
     """
-    return [name for name, module in model.named_modules() if type(module) in QUANTIZABLE]
+    return [name for name, module in model.named_modules() if _is_quantizable(module)]
+
+
+def _is_quantizable(module: nn.Module) -> bool:
+    return type(module) in QUANTIZABLE or isinstance(module, QuantLayer)
 
 
 def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:

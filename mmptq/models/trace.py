@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmptq.modules import Operand
+from mmptq.modules import Operand, QuantOperand
 
 TensorKey = tuple[Any, ...]
 
@@ -68,7 +68,7 @@ class _Recorder:
                 self.first.add(name)
             self.read |= behind([args, kwargs], self.nodes)
             self.reads[name].append(self.tensor_id(args[0]))
-            if isinstance(module, Operand):  # which writes what it reads
+            if isinstance(module, Operand | QuantOperand):  # which writes what it reads
                 self.nodes[output.grad_fn] = name
                 return None
             output = standing_alone(output)

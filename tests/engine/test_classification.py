@@ -14,14 +14,8 @@ from mmptq.algorithms.reconstruction.fisher import add_fisher_weights
 from mmptq.engine import CalibrationContext, CalibrationSet, LossEvaluator, StageStore
 from mmptq.engine.data.float_checkpoint import load_float_checkpoint
 from mmptq.engine.incremental.probing import call_graph
-from mmptq.engine.units.capture import (
-    FLOAT_IN,
-    FLOAT_OUT,
-    QUANT_IN,
-    WEIGHT,
-    CacheSettings,
-    UnitCapture,
-)
+from mmptq.engine.units.capture import UnitCapture
+from mmptq.engine.units.unit_data import FLOAT_IN, FLOAT_OUT, QUANT_IN, WEIGHT, CacheSettings
 from mmptq.engine.units.units import find_units
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.models import QConfig

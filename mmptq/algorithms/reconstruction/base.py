@@ -20,8 +20,9 @@ from mmptq.algorithms.reconstruction.report import Report, UnitReport
 from mmptq.engine.context import CalibrationContext
 from mmptq.engine.incremental.probing import call_graph
 from mmptq.engine.storage.memory import keep_freed_memory
-from mmptq.engine.units.capture import UnitCapture, UnitData
+from mmptq.engine.units.capture import UnitCapture
 from mmptq.engine.units.reconstruction import Group, LoopSettings, Policy, UnitLoop
+from mmptq.engine.units.unit_data import UnitData
 from mmptq.engine.units.unit_problem import TrainedForm, UnitProblem
 from mmptq.engine.units.units import Unit, find_units
 from mmptq.errors import ConfigError

@@ -6,7 +6,7 @@ from typing import Any
 from mmptq.algorithms.reconstruction.fisher import add_fisher_weights
 from mmptq.algorithms.reconstruction.rounding import RoundingReconstruction
 from mmptq.engine.context import CalibrationContext
-from mmptq.engine.units.capture import UnitData
+from mmptq.engine.units.unit_data import UnitData
 from mmptq.engine.units.units import Unit
 from mmptq.registry import STEPS
 

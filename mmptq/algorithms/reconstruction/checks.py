@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.dist import get_world_size
 
 from mmptq.engine.context import CalibrationContext
-from mmptq.engine.units.capture import CacheSettings
+from mmptq.engine.units.unit_data import CacheSettings
 from mmptq.errors import ConfigError
 from mmptq.models import QuantModel
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmptq.engine.context import CalibrationContext
 from mmptq.engine.incremental.probing import float_form
-from mmptq.engine.units.capture import WEIGHT, UnitData
+from mmptq.engine.units.unit_data import FLOAT_OUT, WEIGHT, UnitData
 from mmptq.engine.units.units import Unit
 from mmptq.models.trace import flatten_tensors
 
@@ -36,7 +36,7 @@ def add_fisher_weights(
     total, count = 0.0, 0
     image = 0
     for position, batch in context.data:
-        batch = model.data_preprocessor(batch, False)
+        batch = adapter.preprocess(batch, with_labels=True)
         inputs, outputs = batch["inputs"], list[Tensor]()
         handle = module.register_forward_hook(_grab(outputs))
         try:
@@ -58,11 +58,10 @@ def add_fisher_weights(
     sums = torch.tensor([total, count], dtype=torch.float64)
     all_reduce(sums)  # one scale for all processes
     mean = float(sums[0] / sums[1].clamp(min=1.0))
-    for image in range(data.num_images):
-        for call in range(data.num_calls):
-            (square,) = data.store.get((_RAW, image, call))
-            data.put(WEIGHT, image, call, square / mean if mean else torch.ones_like(square))
-            data.store.drop((_RAW, image, call))
+    for image, call in list(data.calls(FLOAT_OUT)):
+        (square,) = data.store.get((_RAW, image, call))
+        data.put(WEIGHT, image, call, square / mean if mean else torch.ones_like(square))
+        data.store.drop((_RAW, image, call))
 
 
 def _grab(outputs: list[Tensor]) -> Any:

@@ -144,7 +144,7 @@ class LossEvaluator:
             for position, batch in context.track(data, "float outputs", len(data)):
                 if positions is not None and position not in positions:
                     continue
-                batch = model.data_preprocessor(batch, False)
+                batch = self._adapter.preprocess(batch, self.objective.reads_loss)
                 inputs, samples = batch["inputs"], batch["data_samples"]
                 path = data.paths[position]
                 self.objective.check(samples, path)

@@ -7,99 +7,29 @@ ahead still need. A unit's pass starts from there, so nothing before it is compu
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mmptq.engine.context import CalibrationContext
-from mmptq.engine.incremental.call_graph import CallGraph
+from mmptq.engine.incremental.call_graph import CallGraph, map_tensors
 from mmptq.engine.incremental.probing import float_form
-from mmptq.engine.storage.tensor_store import TensorStore
 from mmptq.engine.units.front import Front
+from mmptq.engine.units.unit_data import (
+    FLOAT_IN,
+    FLOAT_OUT,
+    QUANT_IN,
+    CacheSettings,
+    Rest,
+    UnitData,
+)
 from mmptq.engine.units.units import Unit
 
-FLOAT_IN, QUANT_IN, FLOAT_OUT, WEIGHT = "float_in", "quant_in", "float_out", "weight"
-
-# Arguments of a call beside its input: positional ones, and keywords with their values.
-Rest = tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]
-NOTHING: Rest = ((), ())
 OnCall = Callable[[int, int, Tensor, Tensor, Rest], None]
 
-# How the memory budget is split: each front, and the unit's own data.
-_FRONT_SHARE, _DATA_SHARE = 0.2, 0.6
-
-
-@dataclass(frozen=True)
-class CacheSettings:
-    """``cache``: where captured activations are kept.
-
-    Args:
-        max_gb: Memory budget in GiB; the rest spills to disk.
-        dtype: Of a unit's captured inputs and outputs: ``'float32'`` or ``'float16'`` (half the
-            space). The fronts stay exact.
-        device: Where captured tensors are kept, ``None`` for the model's device.
-    """
-
-    max_gb: float = 4.0
-    dtype: str = "float32"
-    device: str | None = None
-
-
-class UnitData:
-    """Captured tensors of one unit, for every image and call of it.
-
-    Args:
-        num_images: Of this process.
-        num_calls: Of the unit in one pass.
-        cache: Where they are kept.
-        folder: For what does not fit.
-        device: Where batches go.
-    """
-
-    def __init__(
-        self,
-        num_images: int,
-        num_calls: int,
-        cache: CacheSettings,
-        folder: str | Path,
-        device: torch.device,
-    ) -> None:
-        self.num_images, self.num_calls = num_images, num_calls
-        self._dtype = getattr(torch, cache.dtype)
-        self._home = device if cache.device is None else torch.device(cache.device)
-        self._device = device
-        self._shapes: dict[tuple[str, int, int], torch.Size] = {}
-        self._rest: dict[tuple[int, int], Rest] = {}
-        self.store = TensorStore(cache.max_gb * _DATA_SHARE, folder)
-
-    def put(self, kind: str, image: int, call: int, tensor: Tensor) -> None:
-        """Keep a copy of ``tensor``."""
-        copy = tensor.detach().to(self._home, self._dtype, copy=True)
-        self._shapes[kind, image, call] = copy.shape
-        self.store.put((kind, image, call), [copy])
-
-    def get(self, kind: str, image: int, call: int) -> Tensor:
-        """As float32 on the model's device; not to be written to."""
-        return self.store.get((kind, image, call))[0].to(self._device, torch.float32)
-
-    def shape(self, kind: str, image: int, call: int) -> torch.Size:
-        """Shape of a captured tensor, known without loading it."""
-        return self._shapes[kind, image, call]
-
-    def put_rest(self, image: int, call: int, rest: Rest) -> None:
-        """Note the arguments of a call beside its input, if it has any."""
-        if rest != NOTHING:
-            self._rest[image, call] = rest
-
-    def rest(self, image: int, call: int) -> Rest:
-        """What :meth:`put_rest` noted."""
-        return self._rest.get((image, call), NOTHING)
-
-    def has(self, kind: str) -> bool:
-        """Whether anything of this kind was captured."""
-        return (kind, 0, 0) in self.store
+# Each front's share of the memory budget; the unit's own data have the rest.
+_FRONT_SHARE = 0.2
 
 
 @dataclass
@@ -182,7 +112,12 @@ class UnitCapture:
         unit = self._units[index]
         ahead = [name for later in self._units[index:] for name in later.layers]
         self._quant.move(unit.calls, ahead, run_targets=False)
-        self._round(self._quant, unit, lambda i, call, x, *_: data.put(QUANT_IN, i, call, x))
+
+        def on_call(image: int, call: int, x: Tensor, y: Tensor, rest: Rest) -> None:
+            data.put(QUANT_IN, image, call, x)
+            data.put_rest(image, call, rest)
+
+        self._round(self._quant, unit, on_call)
 
     def _round(self, front: Front, unit: Unit, on_call: OnCall) -> None:
         """One pass of every image, with ``on_call(image, call, input, output, rest)``."""
@@ -218,7 +153,7 @@ class UnitCapture:
             return
         index = 0
         for position, batch in self._data:
-            batch = self._model.data_preprocessor(batch, False)
+            batch = self._adapter.preprocess(batch, self._with_labels)
             inputs, samples = batch["inputs"], batch["data_samples"]
             if position not in self.frozen:
                 self._start_pass()
@@ -244,10 +179,13 @@ class _Calls:
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
     ) -> None:
         assert self._input is not None
+        rest = (args[1:], tuple(sorted(kwargs.items())))
+        for i in range(self._count):
+            x, y, own = map_tensors((self._input, output, rest), self._part(i))
+            self._on_call(self._image + i, self._call, x, y, own)
+        self._call += 1
+
+    def _part(self, index: int) -> Callable[[Tensor], Tensor]:
         # Not chunk, which may give fewer parts: a layer inside of attention that takes the tokens
         # first has as many rows as tokens. Any split of rows will do for it.
-        parts = (t.tensor_split(self._count) for t in (self._input, output))
-        rest = (args[1:], tuple(sorted(kwargs.items())))
-        for offset, (x, y) in enumerate(zip(*parts, strict=True)):
-            self._on_call(self._image + offset, self._call, x, y, rest)
-        self._call += 1
+        return lambda tensor: tensor.tensor_split(self._count)[index]

@@ -9,7 +9,7 @@ import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
-from mmptq.engine.units.capture import (
+from mmptq.engine.units.unit_data import (
     FLOAT_IN,
     FLOAT_OUT,
     NOTHING,
@@ -141,7 +141,7 @@ class UnitProblem:
             for group in self._by_shape(images, call):
                 x = self._input(group, call, drop_prob, generator)
                 y = self._cat(FLOAT_OUT, group, call)
-                error = (self.output(x, call, self.data.rest(group[0], call)) - y).square()
+                error = (self.output(x, call, self.data.rest(group, call)) - y).square()
                 if self.data.has(WEIGHT):
                     error = error * self._cat(WEIGHT, group, call)
                 total = total.to(error.device) + error.sum()
@@ -149,6 +149,8 @@ class UnitProblem:
                 positions += error.numel() // channels
             if positions:
                 losses.append(total / positions)
+        if not losses:  # it runs in none of these images
+            return torch.zeros((), requires_grad=True)
         return torch.stack(losses).mean()
 
     @torch.no_grad()
@@ -193,8 +195,8 @@ class UnitProblem:
         groups: dict[Any, list[int]] = defaultdict(list)
         for image in images:
             shape = self.data.shape(QUANT_IN, image, call)
-            if shape.numel():
-                groups[shape[1:], self.data.rest(image, call)].append(image)
+            if shape is not None and shape.numel():
+                groups[shape[1:], self.data.rest_form(image, call)].append(image)
         return list(groups.values())
 
     def _input(self, images: list[int], call: int, drop_prob: float, generator: Any) -> Tensor:

@@ -23,8 +23,8 @@ GRANULARITIES = ("block", "layer")
 class Unit:
     """A module that is reconstructed as a whole: it reads one tensor and returns one.
 
-    It may take further arguments that are no tensors, such as the height and width of a feature map
-    that it reads as tokens.
+    It may take further arguments, such as the height and width of a feature map that it reads as
+    tokens; a layer also further tensors, such as the offsets of a deformable convolution.
 
     Args:
         name: Module name in the detector.

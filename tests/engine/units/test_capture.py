@@ -8,7 +8,8 @@ from torch import Tensor
 
 from mmptq.engine import CalibrationContext
 from mmptq.engine.incremental.probing import call_graph, float_form
-from mmptq.engine.units.capture import FLOAT_IN, FLOAT_OUT, QUANT_IN, CacheSettings, UnitCapture
+from mmptq.engine.units.capture import UnitCapture
+from mmptq.engine.units.unit_data import FLOAT_IN, FLOAT_OUT, QUANT_IN, CacheSettings
 from mmptq.engine.units.units import Unit, find_units
 from mmptq.modules import QuantLayer
 from tests.calibration_support import MakeContext, make_context

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmptq.engine.units.capture import (
+from mmptq.engine.units.unit_data import (
     FLOAT_IN,
     FLOAT_OUT,
     QUANT_IN,
@@ -74,8 +74,33 @@ def test_arguments_beside_the_input_are_those_of_each_image() -> None:
     problem._module = Scaled()
     for image, (height, gain) in enumerate([(2, 1.0), (2, 1.0), (4, 0.5)]):
         problem.data.put_rest(image, 0, (((height, 7),), (("gain", gain),)))
-    assert problem.data.rest(2, 0) == (((4, 7),), (("gain", 0.5),))
+    assert problem.data.rest([2], 0) == (((4, 7),), (("gain", 0.5),))
     assert float(problem.loss([0, 1, 2])) == pytest.approx((1 + 0 + 1) / 3)
+
+
+def test_tensors_beside_the_input_are_joined_as_inputs_are() -> None:
+    class Shifted(nn.Module):
+        def forward(self, x: Tensor, offset: Tensor, mask: Tensor | None = None) -> Tensor:
+            return x + offset if mask is None else x + offset * mask
+
+    problem = toy([[torch.full((1, 1, 1, 2), y)] for y in (1.0, 2.0, 4.0)])
+    problem._module = Shifted()
+    for image, offset in enumerate((1.0, 3.0, 8.0)):
+        mask = (("mask", torch.full((1, 1, 1, 2), 0.5)),) if image == 2 else ()
+        problem.data.put_rest(image, 0, ((torch.full((1, 1, 1, 2), offset),), mask))
+    (joined,), _ = problem.data.rest([0, 1], 0)
+    assert joined[:, 0, 0, 0].tolist() == [1.0, 3.0]
+    assert float(problem.loss([0, 1, 2])) == pytest.approx((0 + 1 + 0) / 3)
+
+
+def test_an_image_in_which_the_unit_does_not_run() -> None:
+    problem = toy([[torch.ones(1, 1, 2, 2)]])
+    problem.data.num_images = 2
+    assert float(problem.loss([0, 1])) == 1.0
+    nothing = problem.loss([1])
+    nothing.backward()
+    assert float(nothing) == problem.measure([1]) == 0.0
+    assert problem.data.has(FLOAT_IN) and not problem.data.has(WEIGHT)
 
 
 def test_a_weight_multiplies_each_squared_difference() -> None:

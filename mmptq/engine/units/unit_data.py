@@ -1,0 +1,129 @@
+"""Tensors of one unit, for every image and call of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmptq.engine.incremental.call_graph import map_tensors
+from mmptq.engine.storage.tensor_store import TensorStore
+from mmptq.models.trace import flatten_tensors
+
+FLOAT_IN, QUANT_IN, FLOAT_OUT, WEIGHT = "float_in", "quant_in", "float_out", "weight"
+
+# Arguments of a call beside its input: positional ones, and keywords with their values.
+Rest = tuple[tuple[Any, ...], tuple[tuple[str, Any], ...]]
+NOTHING: Rest = ((), ())
+
+_REST = "rest"
+
+# Of the memory budget; the fronts have the other part.
+_DATA_SHARE = 0.6
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """``cache``: where captured activations are kept.
+
+    Args:
+        max_gb: Memory budget in GiB; the rest spills to disk.
+        dtype: Of a unit's captured inputs and outputs: ``'float32'`` or ``'float16'`` (half the
+            space). The fronts stay exact.
+        device: Where captured tensors are kept, ``None`` for the model's device.
+    """
+
+    max_gb: float = 4.0
+    dtype: str = "float32"
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Stands for a tensor among the arguments of a call.
+
+    Args:
+        shape: Without the first dimension, along which images are joined.
+    """
+
+    shape: torch.Size
+
+
+class UnitData:
+    """Captured tensors of one unit, for every image and call of it.
+
+    Args:
+        num_images: Of this process.
+        num_calls: Of the unit in one pass. In some images there may be fewer: a head on detections
+            does not run where there are none.
+        cache: Where they are kept.
+        folder: For what does not fit.
+        device: Where batches go.
+    """
+
+    def __init__(
+        self,
+        num_images: int,
+        num_calls: int,
+        cache: CacheSettings,
+        folder: str | Path,
+        device: torch.device,
+    ) -> None:
+        self.num_images, self.num_calls = num_images, num_calls
+        self._dtype = getattr(torch, cache.dtype)
+        self._home = device if cache.device is None else torch.device(cache.device)
+        self._device = device
+        self._shapes: dict[tuple[str, int, int], torch.Size] = {}
+        self._rest: dict[tuple[int, int], Rest] = {}
+        self.store = TensorStore(cache.max_gb * _DATA_SHARE, folder)
+
+    def put(self, kind: str, image: int, call: int, tensor: Tensor) -> None:
+        """Keep a copy of ``tensor``."""
+        copy = tensor.detach().to(self._home, self._dtype, copy=True)
+        self._shapes[kind, image, call] = copy.shape
+        self.store.put((kind, image, call), [copy])
+
+    def get(self, kind: str, image: int, call: int) -> Tensor:
+        """As float32 on the model's device; not to be written to."""
+        return self.store.get((kind, image, call))[0].to(self._device, torch.float32)
+
+    def shape(self, kind: str, image: int, call: int) -> torch.Size | None:
+        """Shape of a captured tensor, known without loading it; ``None`` where there is none."""
+        return self._shapes.get((kind, image, call))
+
+    def calls(self, kind: str) -> Iterator[tuple[int, int]]:
+        """Image and call of everything captured of this kind."""
+        return ((image, call) for k, image, call in self._shapes if k == kind)
+
+    def put_rest(self, image: int, call: int, rest: Rest) -> None:
+        """Keep the arguments of a call beside its input, if it has any; tensors as copies."""
+        if rest == NOTHING:
+            return
+        tensors = [t.detach().to(self._home, copy=True) for t in flatten_tensors(rest)]
+        self.store.put((_REST, image, call), tensors)
+        self._rest[image, call] = map_tensors(rest, lambda tensor: _Slot(tensor.shape[1:]))
+
+    def rest_form(self, image: int, call: int) -> Rest:
+        """What :meth:`put_rest` was given, with the shapes of tensors in their place."""
+        return self._rest.get((image, call), NOTHING)
+
+    def rest(self, images: list[int], call: int) -> Rest:
+        """What :meth:`put_rest` was given for ``images``, whose forms are equal; tensors joined."""
+        form = self.rest_form(images[0], call)
+        if form == NOTHING:
+            return form
+        kept = [self.store.get((_REST, image, call)) for image in images]
+        tensors = (torch.cat(parts).to(self._device) for parts in zip(*kept, strict=True))
+        return _filled(form, tensors)
+
+    def has(self, kind: str) -> bool:
+        """Whether anything of this kind was captured."""
+        return any(True for _ in self.calls(kind))
+
+
+def _filled(form: Any, tensors: Iterator[Tensor]) -> Any:
+    if isinstance(form, _Slot):
+        return next(tensors)
+    return tuple(_filled(item, tensors) for item in form) if isinstance(form, tuple) else form
