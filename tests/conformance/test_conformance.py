@@ -131,11 +131,14 @@ def test_recipe(
     run_of: Callable[[Family], FamilyRun],
     record_property: Callable[[str, Any], None],
 ) -> None:
+    for name, value in (("family", family.name), ("config", family.config), ("recipe", recipe)):
+        record_property(name, value)
     run = run_of(family)
     refusal = family.refused.get(recipe)
     if refusal is None:
         CHECKS[recipe](run, record_property)
         return
+    record_property("refused", refusal)
     runner = run.runner(recipe)
     with pytest.raises(MmptqError, match=refusal):
         runner.setup()
