@@ -155,7 +155,7 @@ class CalibrationRunner(Runner):
         self.plan = self.adapter.plan(self.qconfig)
         remove_leftovers(Path(self.work_dir) / "stages")
         data = self._calibration_set()
-        load_float_checkpoint(self.model, self._float_checkpoint())
+        load_float_checkpoint(self.model, self._float_checkpoint(), self.cfg.get("checkpoint_key"))
         check_weights(self.model)
         check_activations(self.model, data)
         self.profile = profile_model(self.adapter, nominal_shape(self.cfg))

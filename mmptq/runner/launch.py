@@ -21,6 +21,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data-root", help="replaces data_root in all datasets and evaluators")
     parser.add_argument(
+        "--checkpoint-key",
+        metavar="KEY",
+        help="where in the checkpoint the weights are, such as state_dict.teacher, if several sets "
+        "of them fit the model (default: the config's checkpoint_key)",
+    )
+    parser.add_argument(
         "--cfg-options",
         nargs="+",
         action=DictAction,
@@ -50,6 +56,8 @@ def load_config(args: argparse.Namespace, *extra: str | None) -> Config:
         set_data_root(cfg, args.data_root)
     if args.cfg_options:
         _merge_options(cfg, args.cfg_options)
+    if args.checkpoint_key:
+        cfg.checkpoint_key = args.checkpoint_key
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or default_work_dir(args.config)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))

@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,3 +79,27 @@ def test_missing_data_is_named(run_test, calibrated, tiny_project, tmp_path):
     run = calibrated("retinanet")
     with pytest.raises(SystemExit, match="error: .*val.json"):
         run_test(tiny_project("retinanet").config, run.checkpoint, "--data-root", tmp_path)
+
+
+def test_checkpoint_key_chooses_among_several_weights(run_test, calibrated, tiny_project, tmp_path):
+    project, wanted = tiny_project("retinanet"), calibrated("retinanet").results.rows[0].metrics
+    state = torch.load(project.checkpoint, weights_only=True)
+    state = state.get("state_dict", state)
+    worse = {key: value * 0 for key, value in state.items()}
+    torch.save({"student": worse, "teacher": state}, tmp_path / "two.pth")
+    with pytest.raises(SystemExit, match="error: .*two.pth.*'student', 'teacher'.*checkpoint-key"):
+        run_test(project.config, tmp_path / "two.pth")
+    for option in (
+        ["--checkpoint-key", "teacher"],
+        ["--cfg-options", "checkpoint_key=teacher"],
+    ):
+        found = run_test(project.float_config, tmp_path / "two.pth", *option)
+        assert {key: found[key] for key in wanted} == wanted
+
+
+def test_quantized_checkpoint_beside_things_unknown(run_test, calibrated, tiny_project, tmp_path):
+    run = calibrated("retinanet")
+    saved = torch.load(run.checkpoint, weights_only=True)
+    torch.save({**saved, "made_by": Path("somewhere")}, tmp_path / "more.pth")
+    found = run_test(tiny_project("retinanet").config, tmp_path / "more.pth")
+    assert {key: found[key] for key in run.metrics} == run.metrics

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
-from mmptq.errors import NumericalError
-from mmptq.models import QuantModel
+from mmptq.errors import CalibrationDataError, NumericalError
+from mmptq.models import Plan, QuantModel
 from mmptq.modules import QuantLayer
 from mmptq.observers import TensorStatistics
 
@@ -30,6 +31,7 @@ def collect_statistics(model: QuantModel, batches: Batches) -> dict[str, TensorS
 
     Raises:
         NumericalError: NaN or Inf in an activation; names the layer and the image.
+        CalibrationDataError: No image reached a layer whose input is to be quantized.
     """
     assert model.plan is not None
     statistics = {site.name: TensorStatistics() for site in model.plan.sites}
@@ -40,7 +42,7 @@ def collect_statistics(model: QuantModel, batches: Batches) -> dict[str, TensorS
     recorder = _Recorder()
     layers = dict(model.quant_layers())
     handles = [
-        layers[name].register_forward_pre_hook(recorder.watch(name, calls))
+        layers[name].register_forward_pre_hook(recorder.watch(name, calls), with_kwargs=True)
         for name, calls in watch.items()
     ]
     switches = {quantizer: quantizer.enabled for quantizer in _quantizers(model)}
@@ -55,7 +57,9 @@ def collect_statistics(model: QuantModel, batches: Batches) -> dict[str, TensorS
             handle.remove()
         for quantizer, enabled in switches.items():
             quantizer.enabled = enabled
-    return _merge_processes(statistics)
+    merged = _merge_processes(statistics)
+    _check_seen(model.plan, merged)
+    return merged
 
 
 class _Recorder:
@@ -65,12 +69,13 @@ class _Recorder:
         self.image = 0
 
     def watch(self, name: str, calls: dict[int, TensorStatistics]) -> Callable[..., None]:
-        def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             assert isinstance(layer, QuantLayer)
-            if layer.calls not in calls or args[0].numel() == 0:
+            read = _input(args, kwargs)
+            if layer.calls not in calls or read is None:
                 return
             try:
-                calls[layer.calls].update(args[0], self.image)
+                calls[layer.calls].update(read, self.image)
             except NumericalError as error:
                 raise NumericalError(
                     f"the input of layer {name!r} (call {layer.calls}, calibration image "
@@ -79,6 +84,12 @@ class _Recorder:
                 ) from error
 
         return hook
+
+
+def _input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """The tensor that a layer reads, by position or by name."""
+    values = itertools.chain(args, kwargs.values())
+    return next((value for value in values if isinstance(value, Tensor)), None)
 
 
 def _quantizers(model: QuantModel) -> list[Any]:
@@ -97,6 +108,42 @@ def _merge_processes(statistics: dict[str, TensorStatistics]) -> dict[str, Tenso
     return merged
 
 
+def _check_seen(plan: Plan, statistics: dict[str, TensorStatistics]) -> None:
+    """Make sure that every site has a range to be found.
+
+    A layer that only some images reach may go without: the heads of detectors run on what was
+    proposed or detected. It is refused rather than left in float: the bits that the plan, the results
+    and the checkpoint state would not be those of the images that do reach it.
+    """
+    unseen = [site for site in plan.sites if statistics[site.name].count == 0]
+    if not unseen:
+        return
+    sites = {site.name for site in unseen}
+    # Whoever shares the site would own it once its owner is left in float.
+    readers = [layer.name for layer in plan.layers if not sites.isdisjoint(layer.inputs)]
+    patterns = _patterns(readers, [layer.name for layer in plan.layers])
+    overrides = ", ".join(f"dict(pattern={pattern!r}, act=None)" for pattern in patterns)
+    images = max((len(s.image_ranges()[0]) for s in statistics.values() if s.count), default=0)
+    raise CalibrationDataError(
+        f"none of the {images} calibration images reaches {len(readers)} layers, first "
+        f"{readers[0]!r}: nothing was proposed or detected on them, so there is no range for what "
+        "these layers read; calibrate on more images (calib_cfg.num_images), lower score_thr in "
+        f"model.test_cfg, or leave their inputs in float: qconfig.overrides=[{overrides}]"
+    )
+
+
+def _patterns(names: list[str], everything: list[str]) -> list[str]:
+    """The fewest name patterns that pick ``names`` alone."""
+    found: dict[str, None] = {}
+    for name in names:
+        parts = name.split(".")
+        parents = [".".join(parts[:i]) + "." for i in range(1, len(parts))]
+        whole = (p for p in parents if all(n in names for n in everything if n.startswith(p)))
+        parent = next(whole, None)
+        found[f"{parent}*" if parent else name] = None
+    return list(found)
+
+
 def check_activations(model: QuantModel, batches: Batches) -> None:
     """Look for NaN and Inf in the float model on the first image, before any long work.
 
@@ -110,9 +157,10 @@ def check_activations(model: QuantModel, batches: Batches) -> None:
     """
 
     def watch(name: str) -> Callable[..., None]:
-        def hook(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-            if not bool(args[0].isfinite().all()):
-                bad = int((~args[0].isfinite()).sum())
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            read = _input(args, kwargs)
+            if read is not None and not bool(read.isfinite().all()):
+                bad = int((~read.isfinite()).sum())
                 raise NumericalError(
                     f"the input of layer {name!r} of the float model holds {bad} NaN or Inf values "
                     "on the first calibration image; check the checkpoint and the data preprocessor"
@@ -121,7 +169,7 @@ def check_activations(model: QuantModel, batches: Batches) -> None:
         return hook
 
     handles = [
-        layer.register_forward_pre_hook(watch(name))
+        layer.register_forward_pre_hook(watch(name), with_kwargs=True)
         for name, layer in model.model.named_modules()
         if isinstance(layer, (nn.Conv2d, nn.Linear))
     ]
@@ -135,14 +183,25 @@ def check_activations(model: QuantModel, batches: Batches) -> None:
 
 
 def check_weights(model: nn.Module) -> None:
-    """Make sure that no parameter or buffer holds NaN or Inf.
+    """Make sure that no weight is broken: no NaN anywhere, no Inf in what was learned.
+
+    A buffer that is no running statistic is a constant of the architecture, and an attention mask
+    is one of -inf.
 
     Raises:
-        NumericalError: One does; names it.
+        NumericalError: A tensor is broken; names it.
     """
+    learned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, _NormBase):
+            learned |= {
+                f"{prefix}.{name}".lstrip(".") for name, _ in module.named_buffers(recurse=False)
+            }
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            count = int((~tensor.isfinite()).sum())
+        if not tensor.is_floating_point():
+            continue
+        broken = ~tensor.isfinite() if name in learned else tensor.isnan()
+        if bool(broken.any()):
             raise NumericalError(
-                f"{name} holds {count} NaN or Inf values; the float checkpoint is broken"
+                f"{name} holds {int(broken.sum())} NaN or Inf values; the float checkpoint is broken"
             )

@@ -3,12 +3,12 @@ from typing import Any
 import pytest
 import torch
 from mmdet.structures import DetDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmptq.adapters import find_adapter
 from mmptq.engine import check_activations, check_weights, collect_statistics
 from mmptq.engine.data import collect as module
-from mmptq.errors import NumericalError
+from mmptq.errors import CalibrationDataError, NumericalError
 from mmptq.models import QConfig, QuantDetector
 from mmptq.observers import TensorStatistics
 
@@ -174,3 +174,98 @@ def test_check_weights_names_the_tensor(make_wrapped):
     model.model.backbone.bn1.running_var[2] = float("inf")
     with pytest.raises(NumericalError, match="backbone.bn1.running_var holds 1 NaN or Inf"):
         check_weights(model)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "name", ["backbone.conv1.weight", "backbone.bn1.bias", "backbone.bn1.running_mean"]
+)
+def test_check_weights_names_what_was_learned(name, value, make_wrapped):
+    model = make_wrapped("retinanet")
+    model.model.state_dict()[name].view(-1)[0] = float(value)
+    with pytest.raises(NumericalError, match=f"{name} holds 1 NaN or Inf"):
+        check_weights(model)
+
+
+def test_check_weights_accepts_constants_of_inf(make_wrapped):
+    model = make_wrapped("retinanet")
+    mask = torch.full((4, 4), float("-inf")).triu(1)
+    model.model.backbone.layer1[0].register_buffer("mask", mask)
+    check_weights(model)
+    mask[0, 0] = float("nan")
+    with pytest.raises(NumericalError, match=r"layer1.0.mask holds 1 NaN or Inf"):
+        check_weights(model)
+
+
+def test_layers_that_no_image_reaches_are_named(prepared):
+    model = prepared("faster_rcnn")
+    model.model.rpn_head.test_cfg.min_bbox_size = 10_000
+    with pytest.raises(CalibrationDataError) as error:
+        collect_statistics(model, batches(2))
+    message = str(error.value)
+    assert "none of the 2 calibration images reaches 4 layers" in message
+    assert "'roi_head.bbox_head.shared_fcs.0': nothing was proposed" in message
+    assert "num_images" in message
+    assert "score_thr" in message
+    # The remedy as it stands there is one.
+    overrides = eval(message.partition("qconfig.overrides=")[2])
+    assert overrides == [dict(pattern="roi_head.*", act=None)]
+    model = prepared("faster_rcnn", overrides=overrides)
+    model.model.rpn_head.test_cfg.min_bbox_size = 10_000
+    collect_statistics(model, batches(2))
+
+
+def test_remedy_takes_no_other_layer_out(prepared, monkeypatch):
+    """A single layer of many; and one that shares its input with others."""
+    model = prepared("retinanet")
+    assert model.plan is not None
+    site = next(s for s in model.plan.sites if s.owner == "backbone.layer2.0.conv1")
+    merge = module._merge_processes
+
+    def without(statistics: dict[str, TensorStatistics]) -> dict[str, TensorStatistics]:
+        return merge({**statistics, site.name: TensorStatistics()})
+
+    monkeypatch.setattr(module, "_merge_processes", without)
+    with pytest.raises(CalibrationDataError, match="reaches 2 layers") as error:
+        collect_statistics(model, batches(1))
+    overrides = eval(str(error.value).partition("qconfig.overrides=")[2])
+    assert [entry["pattern"] for entry in overrides] == [
+        "backbone.layer2.0.conv1",
+        "backbone.layer2.0.downsample.*",
+    ]
+
+
+class Keywords(nn.Module):
+    """Calls a layer by keyword, behind one that takes more than a tensor."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.wrapper = Options(layer.out_channels, layer.out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.wrapper({"gain": 1.0}, self.layer(input=x))
+
+
+class Options(nn.Conv2d):
+    def forward(self, options: dict[str, float], x: Tensor) -> Tensor:
+        return super().forward(x) * options["gain"]
+
+
+def test_check_activations_of_layers_called_in_other_ways(make_wrapped):
+    model = make_wrapped("retinanet")
+    model.model.backbone.conv1 = Keywords(model.model.backbone.conv1)
+    check_activations(model, batches(1))
+    for layer in ("layer", "wrapper"):
+        with pytest.raises(NumericalError, match=f"'backbone.conv1.{layer}' .*NaN or Inf"):
+            check_activations(spoiled(model, layer), batches(1))
+
+
+def spoiled(model: QuantDetector, layer: str) -> QuantDetector:
+    """``model`` with an input of that layer that is not finite."""
+    if layer == "layer":
+        model.data_preprocessor.std.fill_(0.0)
+    else:
+        model.data_preprocessor.std.fill_(1.0)
+        model.model.backbone.conv1.layer.weight.data[0] = float("inf")
+    return model

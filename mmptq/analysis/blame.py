@@ -1,0 +1,108 @@
+"""Which quantizers make a model collapse: what each alone does to the heads' outputs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from mmptq.engine import CalibrationContext, LossEvaluator, float_form
+from mmptq.models import QuantModel
+from mmptq.ops import MAX_BITS
+from mmptq.quantizers import UniformQuantizer
+
+_OBJECTIVE = {"type": "OutputDistance"}
+
+
+@dataclass(frozen=True)
+class Blame:
+    """One quantizer's own error.
+
+    Args:
+        layers: Those that read through it, or the one whose weight it quantizes.
+        which: ``'weight'`` or ``'act'``, as in the ``qconfig``.
+        num_bits: Its bit-width.
+        low: Least value of its range.
+        high: Largest one.
+        error: Share of the heads' variance that it alone destroys, all else in float.
+    """
+
+    layers: tuple[str, ...]
+    which: str
+    num_bits: float
+    low: float
+    high: float
+    error: float
+
+    @property
+    def more_bits(self) -> int:
+        """A bit-width with which it does no harm."""
+        return 8 if self.num_bits < 8 else int(MAX_BITS)
+
+    def describe(self) -> str:
+        """One line."""
+        what = "weight" if self.which == "weight" else "input"
+        others = f" (and {len(self.layers) - 1} more)" if len(self.layers) > 1 else ""
+        return (
+            f"{what} of {self.layers[0]}{others}: {self.num_bits:g} bit, range {self.low:.4g} to "
+            f"{self.high:.4g}, error {self.error:.3g}"
+        )
+
+
+def find_blame(context: CalibrationContext, images: int = 2, worst: int = 5) -> list[Blame]:
+    """The quantizers with the largest own error, the worst first.
+
+    One sweep: each quantizer is on alone once, and only what lies behind it is computed again.
+
+    Args:
+        context: With the calibrated model, which is left as it is.
+        images: Calibration images to measure on.
+        worst: How many to return.
+    """
+    model = context.model
+    found = []
+    with float_form(model):
+        evaluator = LossEvaluator(context, _OBJECTIVE, positions=range(images))
+        named = list(_named(model))
+        for layers, which, quantizer in context.track(named, "each quantizer alone", len(named)):
+            with _alone(quantizer):
+                error = evaluator()
+            low, high = float(quantizer.range_low.min()), float(quantizer.range_high.max())
+            bits = quantizer.scheme.num_bits
+            found.append(Blame(layers, which, bits, low, high, error))
+    # NaN, an output that is not finite, is worse than anything.
+    found.sort(key=lambda blame: (blame.error == blame.error, -blame.error))
+    return found[:worst]
+
+
+def overrides(blamed: list[Blame]) -> str:
+    """What keeps the blamed in more bits, as an entry of the ``qconfig``."""
+    changes: dict[str, dict[str, int]] = {}
+    for blame in blamed:
+        for layer in blame.layers:
+            changes.setdefault(layer, {})[blame.which] = blame.more_bits
+    entries = [
+        f"dict(pattern={layer!r}, "
+        + ", ".join(f"{which}=dict(num_bits={bits})" for which, bits in sorted(change.items()))
+        + ")"
+        for layer, change in changes.items()
+    ]
+    return f"overrides=[{', '.join(entries)}]"
+
+
+def _named(model: QuantModel) -> Iterator[tuple[tuple[str, ...], str, UniformQuantizer]]:
+    assert model.plan is not None
+    for name, quantizer in model.weight_quantizers().items():
+        if quantizer.calibrated:
+            yield (name,), "weight", quantizer
+    for site, quantizer in model.sites.items():
+        if quantizer.calibrated:
+            readers = tuple(layer.name for layer in model.plan.layers if site in layer.inputs)
+            yield readers, "act", quantizer
+
+
+@contextmanager
+def _alone(quantizer: UniformQuantizer) -> Iterator[None]:
+    quantizer.enabled = True
+    try:
+        yield
+    finally:
+        quantizer.enabled = False
