@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 # Not by mmengine's `mmdet::`, which knows no folder gn+ws.
 STOCK_CONFIGS = Path(mmdet.__file__).parent / ".mim/configs"
 FILES = ("single_stage", "two_stage", "transformers", "backbones")
-RECIPES = ("plan", "mmse_w8a8", "reload", "adaround", "bitshrink", "lapq")
+RECIPES = ("plan", "mmse_w8a8", "reload", "task_loss", "adaround", "bitshrink", "lapq")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Family:
         config: A stock config, ``mmdet::folder/file.py``.
         changes: Values by dotted key, those of ``narrow`` included.
         first: How many items of a list are kept, by dotted key.
-        gain: Factors of the float weights, by module name.
+        gain: Factors of the float weights, by patterns of module names.
         quick: Whether it belongs to the quick subset.
         refused: Texts of the refusals that are right, by recipe.
     """
@@ -41,7 +41,8 @@ class Family:
 
     def load(self) -> Config:
         """The narrow config, without data and without weights to fetch."""
-        cfg = Config.fromfile(STOCK_CONFIGS / self.config.removeprefix("mmdet::"))
+        path = STOCK_CONFIGS / self.config.removeprefix("mmdet::")
+        cfg = Config.fromfile(path, format_python_code=False)  # the formatter takes a second
         for key, count in self.first.items():
             parent, _, last = key.rpartition(".")
             holder = _find(cfg._cfg_dict, parent)

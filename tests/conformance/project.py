@@ -1,6 +1,7 @@
 """A family's project on disk: images with boxes, masks and semantic maps, weights, annotations."""
 
 import copy
+import fnmatch
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -104,8 +105,10 @@ def build_float(cfg: Config, gain: Mapping[str, float]) -> nn.Module:
     for handle in handles:
         handle.remove()
     model.eval()
-    for name, factor in gain.items():
-        model.get_submodule(name).weight.data.mul_(factor)
+    for pattern, factor in gain.items():
+        for name, module in model.named_modules():
+            if fnmatch.fnmatchcase(name, pattern):
+                module.weight.data.mul_(factor)
     return model
 
 

@@ -1,8 +1,7 @@
 """The recipes of the conformance test, at their smallest, through the runner as a user's run."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,14 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import MessageHub
 from mmengine.registry import DATASETS
 from torch import Tensor, nn
 
+from mmptq.adapters.randomness import frozen_random
 from mmptq.engine import CalibrationContext
 from mmptq.evaluation import Results
+from mmptq.models.trace import flatten_tensors
 from mmptq.runner import CalibrationRunner
 from tests.conformance.families import Family
 from tests.conformance.project import FamilyProject, build_float, make_project
@@ -25,23 +27,27 @@ _MMSE = {
     "weight": {"type": "LpNormObserver", "p": 2.0},
     "act": {"type": "LpNormObserver", "p": 2.0},
 }
+_LAPQ = [
+    {"type": "LpInterpolation", "num_points": 3},
+    {
+        "type": "JointSearch",
+        "optimizer": "CoordinateDescent",
+        "group": "unit",
+        "held_out": 0.5,
+        "max_evals": 4,
+    },
+]
 STEPS: dict[str, list[dict[str, Any]]] = {
+    "plan": [_MMSE],
     "mmse_w8a8": [_MMSE],
+    "reload": [_MMSE],
+    "task_loss": _LAPQ,
     "adaround": [_MMSE, {"type": "AdaRound", "iters": 2, "batch_size": 2}],
     "bitshrink": [_MMSE, {"type": "BitShrinking", "iters": 10, "batch_size": 2, "stops": 3}],
-    "lapq": [
-        {"type": "LpInterpolation", "num_points": 3},
-        {
-            "type": "JointSearch",
-            "optimizer": "CoordinateDescent",
-            "group": "unit",
-            "held_out": 0.5,
-            "max_evals": 4,
-        },
-    ],
+    "lapq": _LAPQ,
 }
 # 8 bits are near the float model; at 4 there is something left to mend.
-BITS = {"mmse_w8a8": "w8a8", "adaround": "w4a4", "bitshrink": "w4a4", "lapq": "w4a4"}
+FOUR_BITS = ("adaround", "bitshrink", "lapq")
 NUM_IMAGES = 4
 
 
@@ -72,8 +78,8 @@ class FamilyRun:
     def runner(self, recipe: str) -> ObservedRunner:
         """A runner of ``recipe`` that has done nothing yet."""
         cfg = copy.deepcopy(self.project.config)
-        quant = Config.fromfile(REPO / f"configs/_base_/quant/{BITS[recipe]}.py")
-        cfg.qconfig = quant.qconfig
+        bits = "w4a4" if recipe in FOUR_BITS else "w8a8"
+        cfg.qconfig = Config.fromfile(REPO / f"configs/_base_/quant/{bits}.py").qconfig
         cfg.calib_cfg = {
             "method": recipe,
             "num_images": NUM_IMAGES,
@@ -111,20 +117,39 @@ class FamilyRun:
             ]
 
 
-@contextmanager
-def frozen_norms_and_dropout(model: nn.Module) -> Iterator[None]:
-    """``model`` in training mode, but for what training makes random or lets drift."""
+@torch.no_grad()
+def training_loss(model: Any, batch: dict[str, Any]) -> dict[str, float]:
+    """MMDetection's own loss: ``model`` in training mode, but for norms and dropout.
+
+    Args:
+        model: A float detector.
+        batch: Preprocessed.
+
+    Returns:
+        The sum of each component.
+    """
     model.train()
     for module in model.modules():
-        kind = type(module).__name__
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) or "Drop" in kind:
+        norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if norm or "Drop" in type(module).__name__ or isinstance(module, nn.MultiheadAttention):
             module.eval()
-        elif hasattr(module, "dropout") and isinstance(module.dropout, float):
-            module.eval()  # nn.MultiheadAttention
+    MessageHub.get_current_instance().update_info("epoch", 100)
     try:
-        yield
+        with frozen_random():
+            losses = model.loss(batch["inputs"], batch["data_samples"])
     finally:
+        MessageHub.get_current_instance().pop_info("epoch")
         model.eval()
+    return sums(losses)
+
+
+def sums(losses: Mapping[str, Any]) -> dict[str, float]:
+    """The components that count, each summed over its tensors."""
+    return {
+        key: sum(float(t.double().mean()) for t in flatten_tensors(value))
+        for key, value in losses.items()
+        if "loss" in key
+    }
 
 
 def matched(wanted: Any, found: Any, least_iou: float = 0.5) -> Tensor:
