@@ -28,7 +28,6 @@ from mmptq.adapters import find_adapter
 from mmptq.errors import MmptqError
 from mmptq.evaluation import (
     model_cost,
-    nominal_shape,
     plan_table,
     profile_model,
 )
@@ -36,6 +35,7 @@ from mmptq.models import SCOPES, QConfig
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
 from mmptq.runner.prepare_config import complete_config
+from mmptq.runner.probe import pipeline_probe
 
 
 def parse_args() -> argparse.Namespace:
@@ -88,8 +88,9 @@ def dry_run(cfg: Config) -> None:
     qconfig = QConfig.parse(cfg.qconfig)
     init_default_scope(cfg.get("default_scope", "mmdet"))
     adapter = find_adapter(MODELS.build(cfg.model).model)
+    adapter.probe = pipeline_probe(cfg, adapter)
     plan = adapter.plan(qconfig)
-    cost = model_cost(profile_model(adapter, nominal_shape(cfg)), plan)
+    cost = model_cost(profile_model(adapter, adapter.probe.full_size), plan)
     Console().print(plan_table(plan, cost))
 
 

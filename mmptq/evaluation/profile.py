@@ -227,15 +227,16 @@ def _ceil_to(value: int, divisor: int) -> int:
 
 
 def _crop_size(cfg: Config) -> tuple[int, int] | None:
-    for transform in _test_pipeline(cfg):
-        if "CenterCrop" in str(transform.get("type")):
-            size: Any = transform.get("crop_size")
+    for transform in inference_pipeline(cfg):
+        size: Any = transform.get("crop_size")
+        # CenterNet's RandomCenterCropPad pads to what divides its strides: it has no size.
+        if size is not None and "CenterCrop" in str(transform.get("type")):
             return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
     return None
 
 
 def _resize_scale(cfg: Config) -> tuple[int, int] | None:
-    for transform in _test_pipeline(cfg):
+    for transform in inference_pipeline(cfg):
         kind = transform.get("type")
         name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
         if "Resize" not in name:
@@ -250,7 +251,8 @@ def _resize_scale(cfg: Config) -> tuple[int, int] | None:
     return None
 
 
-def _test_pipeline(cfg: Config) -> list[Mapping[str, Any]]:
+def inference_pipeline(cfg: Config) -> list[Mapping[str, Any]]:
+    """The transforms of a config's test data set."""
     dataset = (cfg.get("test_dataloader") or {}).get("dataset")
     # Wrappers (RepeatDataset, ConcatDataset) hold the dataset that has the pipeline.
     while dataset and not dataset.get("pipeline"):

@@ -33,7 +33,6 @@ from mmptq.evaluation import (
     ResultRow,
     Results,
     model_cost,
-    nominal_shape,
     profile_model,
 )
 from mmptq.evaluation.row import plain_metrics
@@ -44,6 +43,7 @@ from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, w
 from mmptq.runner.checks import check_writable
 from mmptq.runner.fingerprint import stage_fingerprint
 from mmptq.runner.prepare_config import calibration_hooks, complete_config
+from mmptq.runner.probe import pipeline_probe
 from mmptq.runner.settings import CalibrationSettings
 
 T = TypeVar("T")
@@ -152,13 +152,14 @@ class CalibrationRunner(Runner):
         """
         # MMEngine builds a model to be trained: its batch norms would learn from what is checked.
         self.model.eval()
+        self.adapter.probe = pipeline_probe(self.cfg, self.adapter)
         self.plan = self.adapter.plan(self.qconfig)
         remove_leftovers(Path(self.work_dir) / "stages")
         data = self._calibration_set()
         load_float_checkpoint(self.model, self._float_checkpoint(), self.cfg.get("checkpoint_key"))
         check_weights(self.model)
         check_activations(self.model, data)
-        self.profile = profile_model(self.adapter, nominal_shape(self.cfg))
+        self.profile = profile_model(self.adapter, self.adapter.probe.full_size)
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
         store = StageStore(Path(self.work_dir) / "stages", fingerprint, self.resume_stages)
         super().dump_config()
