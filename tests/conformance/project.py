@@ -86,13 +86,16 @@ def build_float(cfg: Config, gain: Mapping[str, float]) -> nn.Module:
     torch.manual_seed(0)
     model = MODELS.build(copy.deepcopy(cfg.model))  # DETR's heads write into their config
     model.init_weights()
+    for module in model.modules():
+        if isinstance(module, nn.ConvTranspose2d | nn.Conv1d):
+            module.reset_parameters()
     randomise(model)
     model.eval()  # not chained: a detector with a teacher returns nothing
     dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))
     handles = [
         module.register_forward_hook(_normalise_output)
         for module in model.modules()
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
     ]
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
