@@ -36,7 +36,7 @@ BESIDE = {
     "evaluation": (LAYERS[LAYERS.index("adapters") :], ("runner", "hooks")),
     "datasets": (("structures", "registry", "fileio", "errors"), ("runner",)),
     "classifiers": (LAYERS[LAYERS.index("modules") :], ()),
-    "analysis": (LAYERS[LAYERS.index("algorithms") :], ()),
+    "analysis": (LAYERS[LAYERS.index("algorithms") :], ("runner",)),
 }
 
 

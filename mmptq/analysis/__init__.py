@@ -1,4 +1,4 @@
-"""Looking at the loss: over steps, over p, over weights. No layer depends on it."""
+"""Looking at the loss: over steps, over p, over weights; at what single quantizers do to it."""
 
 from mmptq.analysis.bits import BitWidths
 from mmptq.analysis.landscape import measure_landscape, symmetric_axis

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from mmptq.engine import CalibrationContext, LossEvaluator, float_form
-from mmptq.models import QuantModel
+from mmptq.models import Plan, QuantModel
 from mmptq.ops import MAX_BITS
 from mmptq.quantizers import UniformQuantizer
 
@@ -73,19 +74,23 @@ def find_blame(context: CalibrationContext, images: int = 2, worst: int = 5) -> 
     return found[:worst]
 
 
-def overrides(blamed: list[Blame]) -> str:
-    """What keeps the blamed in more bits, as an entry of the ``qconfig``."""
-    changes: dict[str, dict[str, int]] = {}
+def overrides(blamed: list[Blame], plan: Plan) -> list[dict[str, Any]]:
+    """What keeps the blamed in more bits, to stand first in ``qconfig.overrides``.
+
+    An entry hides all others for its layer, so it says what the layer had by them, too.
+    """
+    layers = {layer.name: layer for layer in plan.layers}
+    sites = {site.name: site.spec for site in plan.sites}
+    changes: dict[str, dict[str, Any]] = {}
     for blame in blamed:
-        for layer in blame.layers:
-            changes.setdefault(layer, {})[blame.which] = blame.more_bits
-    entries = [
-        f"dict(pattern={layer!r}, "
-        + ", ".join(f"{which}=dict(num_bits={bits})" for which, bits in sorted(change.items()))
-        + ")"
-        for layer, change in changes.items()
-    ]
-    return f"overrides=[{', '.join(entries)}]"
+        for name in blame.layers:
+            if name not in changes:
+                site = layers[name].inputs[0]
+                act = None if site is None else asdict(sites[site])
+                weight = layers[name].weight
+                changes[name] = {"weight": weight and asdict(weight), "act": act}
+            changes[name][blame.which]["num_bits"] = blame.more_bits
+    return [{"pattern": name, **change} for name, change in changes.items()]
 
 
 def _named(model: QuantModel) -> Iterator[tuple[tuple[str, ...], str, UniformQuantizer]]:

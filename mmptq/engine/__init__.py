@@ -14,6 +14,7 @@ from mmptq.engine.incremental.objectives import (
     TaskLoss,
 )
 from mmptq.engine.incremental.probing import float_form
+from mmptq.engine.incremental.self_check import check_task_loss
 from mmptq.engine.storage.search_log import SearchLog
 from mmptq.engine.storage.store import StageStore, remove_leftovers
 from mmptq.engine.storage.tensor_cache import TensorCache
@@ -34,6 +35,7 @@ __all__ = [
     "Track",
     "check_activations",
     "check_files",
+    "check_task_loss",
     "check_weights",
     "collect_statistics",
     "float_form",

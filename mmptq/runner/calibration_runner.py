@@ -22,6 +22,7 @@ from mmptq.engine import (
     StageStore,
     check_activations,
     check_files,
+    check_task_loss,
     check_weights,
     image_path,
     load_float_checkpoint,
@@ -41,6 +42,7 @@ from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
 from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
 from mmptq.runner.checks import check_writable
+from mmptq.runner.explain import explain_collapse
 from mmptq.runner.fingerprint import stage_fingerprint
 from mmptq.runner.prepare_config import calibration_hooks, complete_config
 from mmptq.runner.probe import pipeline_probe
@@ -142,6 +144,7 @@ class CalibrationRunner(Runner):
         self.call_hook("after_calibrate", results=results)
         self.call_hook("after_run")
         self.logger.info(f"\n{results.to_text()}")
+        explain_collapse(context, results, self.cfg.qconfig, self.work_dir)
         return results
 
     def setup(self) -> CalibrationContext:
@@ -159,12 +162,19 @@ class CalibrationRunner(Runner):
         load_float_checkpoint(self.model, self._float_checkpoint(), self.cfg.get("checkpoint_key"))
         check_weights(self.model)
         check_activations(self.model, data)
+        self._check_recipe(data)
         self.profile = profile_model(self.adapter, self.adapter.probe.full_size)
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
         store = StageStore(Path(self.work_dir) / "stages", fingerprint, self.resume_stages)
         super().dump_config()
         self.call_hook("before_run")
         return CalibrationContext(self.model, self.adapter, data, store, self.track, self.record)
+
+    def _check_recipe(self, data: CalibrationSet) -> None:
+        """Try what the recipe's steps need, on the first calibration image."""
+        if any(step.reads_loss for step in self.settings.steps):
+            position, batch = next(iter(data))
+            check_task_loss(self.adapter, batch, data.paths[position])
 
     def prepare_model(self, context: CalibrationContext) -> None:
         """Give the model its quantized form and collect the float activations' statistics."""

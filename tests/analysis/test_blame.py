@@ -47,8 +47,7 @@ def test_the_option_keeps_them_in_more_bits(make_context: MakeContext) -> None:
     context = make_context("retinanet", qconfig=W8A8)
     spoil(context, "backbone.layer2.0.conv2")
     worst = find_blame(context, images=1, worst=2)
-    options = eval(f"dict({overrides(worst)})")
-    qconfig = QConfig.parse({**W8A8, **options})
+    qconfig = QConfig.parse({**W8A8, "overrides": overrides(worst, context.model.plan)})
     weight, act = qconfig.resolve("backbone.layer2.0.conv2", ())
     assert act is not None and act.num_bits == 16
-    assert weight is not None
+    assert weight is not None and weight.per_channel

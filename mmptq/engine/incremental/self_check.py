@@ -4,8 +4,10 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmptq.adapters import Adapter
+from mmptq.adapters.passes import FrozenPass
 from mmptq.engine.incremental.objectives import total_loss
 from mmptq.errors import ConfigError, MmptqError
 
@@ -32,7 +34,7 @@ def check_task_loss(adapter: Adapter, batch: Any, path: str) -> None:
         inputs, samples = data["inputs"], data["data_samples"]
         adapter.check_labels(samples, path)
         frozen = adapter.freeze(inputs, samples, with_labels=True)
-        values = [total_loss(adapter.loss(inputs, frozen)) for _ in range(2)]
+        values = [_value(adapter, inputs, frozen) for _ in range(2)]
     except MmptqError:
         raise
     except Exception as error:
@@ -51,3 +53,8 @@ def check_task_loss(adapter: Adapter, batch: Any, path: str) -> None:
             f"the training loss of the {kind} remembers: equal outputs gave {values[0]:.6g} and "
             f"then {values[1]:.6g}; {_INSTEAD}"
         )
+
+
+def _value(adapter: Adapter, inputs: Tensor, frozen: FrozenPass) -> float:
+    adapter.start_pass()
+    return total_loss(adapter.loss(inputs, frozen))
