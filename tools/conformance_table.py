@@ -12,8 +12,9 @@ HEAD = """# Families
 What `make conformance` found: each of MMDetection's stock configs, narrowed and with random
 weights, through each recipe at its smallest. `tests/conformance/*.yaml` says how a config was
 narrowed; `tests/conformance/test_conformance.py` says what a recipe has to show to pass. The share
-is that of the multiply-adds with both operands quantized. This file is written by
-`python tools/conformance_table.py`.
+is that of the multiply-adds with both operands quantized. EfficientDet has no stock config in
+MMDetection's package (it is one of its projects); RetinaNet on EfficientNet stands for its
+convolutions. This file is written by `python tools/conformance_table.py`.
 
 """
 PASSED, REFUSED, FAILED = "yes", "refused", "**no**"

@@ -153,9 +153,11 @@ def sums(losses: Mapping[str, Any]) -> dict[str, float]:
 
 
 def matched(wanted: Any, found: Any, least_iou: float = 0.5) -> Tensor:
-    """Which of the detections ``wanted`` are among ``found``: same class, nearly the same box."""
-    if not len(wanted) or not len(found):
-        return torch.zeros(len(wanted), dtype=torch.bool)
+    """Which of the detections ``wanted`` are among ``found``: same class, nearly the same box.
+
+    Boxes turned inside out, which random weights give as well, are left out.
+    """
+    wanted = wanted[((wanted.bboxes[:, 2:] - wanted.bboxes[:, :2]) > 0).all(1)]
     iou = _iou(wanted.bboxes, found.bboxes)
     same = wanted.labels[:, None] == found.labels[None]
     return ((iou >= least_iou) & same).any(1)
