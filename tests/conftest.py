@@ -198,7 +198,9 @@ def calibrate_min_max(model: QuantDetector, image: Tensor) -> None:
     """Give every quantizer the range of what it sees in one pass."""
     for name, quantizer in model.weight_quantizers().items():
         weight = model.model.get_submodule(name).weight
-        rows = weight.flatten(1) if quantizer.ch_axis is not None else weight.reshape(1, -1)
+        axis = quantizer.ch_axis
+        rows = weight[None] if axis is None else weight.movedim(axis, 0)
+        rows = rows.flatten(1)
         shape = quantizer.scale.shape
         quantizer.set_range(rows.amin(1).reshape(shape), rows.amax(1).reshape(shape))
         quantizer.enabled = False

@@ -21,8 +21,8 @@ def build_stock(path: str) -> QuantDetector:
     if cfg.backbone.type == "ResNet":
         neck = cfg.neck[0] if isinstance(cfg.neck, list) else cfg.neck
         neck.in_channels = [channels // 8 for channels in neck.in_channels]
-    for rcnn in cfg.get("roi_head", {}).get("bbox_head", ()):
-        if "roi_head" in cfg and isinstance(rcnn, dict):
+    for rcnn in _dicts(cfg.get("roi_head", {}).get("bbox_head", ())):
+        if "fc_out_channels" in rcnn:
             rcnn["fc_out_channels"] = 32
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope("mmdet"):

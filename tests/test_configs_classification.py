@@ -13,7 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmptq.adapters import Adapter, ClassifierAdapter, find_adapter
 from mmptq.evaluation import model_cost, nominal_shape, profile_model
 from mmptq.models import QConfig, QuantClassifier, Trace, build_plan
-from mmptq.modules import expanded_attention
+from mmptq.modules import expanded_modules
 from mmptq.runner.settings import CalibrationSettings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs/classification"
@@ -83,7 +83,7 @@ def test_says_what_its_name_says(name: str) -> None:
 def test_plans(name: str) -> None:
     model, adapter, trace = traced(network(name))
     assert isinstance(adapter, ClassifierAdapter)
-    with expanded_attention(model.model):
+    with expanded_modules(model.model):
         plan = build_plan(model.model, trace, QConfig.parse(load(name).qconfig))
     assert plan.unplanned == ()
     edges = {role: [x.name for x in plan.layers if role in x.roles] for role in ("first", "last")}

@@ -18,7 +18,7 @@ from mmptq.engine.units.units import find_units
 from mmptq.errors import ConfigError
 from mmptq.evaluation import model_cost, plan_table, profile_model, render
 from mmptq.models import Plan, QConfig, QuantClassifier, TensorSpec
-from mmptq.modules import AttentionProduct, expanded_attention
+from mmptq.modules import AttentionProduct, expanded_modules
 from tests.calibration_support import W4A4
 from tests.transformer_support import (
     MODELS,
@@ -52,7 +52,7 @@ def input_specs(plan: Plan) -> dict[str, TensorSpec | None]:
 
 
 def products(model: nn.Module) -> list[str]:
-    with expanded_attention(model):
+    with expanded_modules(model):
         return [name for name, m in model.named_modules() if isinstance(m, AttentionProduct)]
 
 

@@ -17,7 +17,7 @@ from mmptq.adapters.probe import Probe
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.models import Plan, QConfig, Trace, build_plan, quantizable_layers, trace
 from mmptq.models.trace import evaluating
-from mmptq.modules import QuantLayer, expanded_attention
+from mmptq.modules import QuantLayer, expanded_modules
 from mmptq.registry import ADAPTERS
 
 # Sides of small images: five levels of a pyramid fit into the first.
@@ -190,7 +190,7 @@ class Adapter(ABC):
 
     def trace(self) -> Trace:
         """Run the model once on a small random image and record how its layers hang together."""
-        with expanded_attention(self.model), evaluating(self.model):
+        with expanded_modules(self.model), evaluating(self.model):
             image, frozen = self._first_pass()
             self.start_pass()
             layers = quantizable_layers(self.model)
@@ -240,7 +240,7 @@ class Adapter(ABC):
 
     def plan(self, qconfig: QConfig) -> Plan:
         """Resolve ``qconfig`` for this model."""
-        with expanded_attention(self.model):
+        with expanded_modules(self.model):
             return build_plan(self.model, self.trace(), qconfig)
 
 

@@ -18,7 +18,7 @@ from mmptq.modules import (
     Operand,
     QuantLayer,
     QuantOperand,
-    expanded_attention,
+    expanded_modules,
     product_macs,
 )
 from mmptq.quantizers import UniformQuantizer
@@ -81,7 +81,7 @@ def profile_model(adapter: Adapter, shape: tuple[int, int]) -> ModelProfile:
         1, adapter.probe.channels, *shape, generator=torch.Generator().manual_seed(0)
     ).to(device)
     macs: dict[str, list[int]] = {}
-    with expanded_attention(model):
+    with expanded_modules(model):
         layers = {name: m for name, m in model.named_modules() if _multiplies(m)}
         with _evaluating(model), _counting(layers, macs):
             adapter.run(image)

@@ -1,13 +1,13 @@
 """Folding batch norms into the layer before them."""
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmptq.modules import replace_module
+from mmptq.modules import channels_first, replace_module
 
 
 def fold_batch_norms(model: nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
@@ -16,18 +16,22 @@ def fold_batch_norms(model: nn.Module, pairs: Iterable[tuple[str, str]]) -> None
     In eval mode the folded model computes the same function, up to float rounding.
     """
     for layer_name, norm_name in pairs:
-        layer = cast(nn.Conv2d | nn.Linear, model.get_submodule(layer_name))
+        layer = model.get_submodule(layer_name)
         norm = cast(_BatchNorm, model.get_submodule(norm_name))
         fold_pair(layer, norm)
         replace_module(model, norm, nn.Identity())
 
 
 @torch.no_grad()
-def fold_pair(layer: nn.Conv2d | nn.Linear, norm: _BatchNorm) -> None:
+def fold_pair(layer: Any, norm: _BatchNorm) -> None:
     r"""Fold the running statistics of ``norm`` into ``layer``, in float64.
 
     .. math:: W' = W \cdot g, \quad b' = (b - \mu) g + \beta,
               \quad g = \gamma / \sqrt{\sigma^2 + \epsilon}
+
+    Args:
+        layer: A convolution, transposed or not, or a linear layer. Without a bias it gets one.
+        norm: What reads its output.
 
     Raises:
         ValueError: ``norm`` keeps no running statistics.
@@ -38,9 +42,11 @@ def fold_pair(layer: nn.Conv2d | nn.Linear, norm: _BatchNorm) -> None:
     gamma = torch.ones_like(var) if norm.weight is None else _double(norm.weight)
     beta = torch.zeros_like(var) if norm.bias is None else _double(norm.bias)
     gain = gamma / torch.sqrt(var + norm.eps)
-    bias = torch.zeros_like(mean) if layer.bias is None else _double(layer.bias)
-    weight = _double(layer.weight) * gain.reshape(-1, *[1] * (layer.weight.dim() - 1))
-    layer.weight.copy_(weight)
+    own: Tensor | None = getattr(layer, "bias", None)
+    bias = torch.zeros_like(mean) if own is None else _double(own)
+    rows = channels_first(layer, _double(layer.weight))
+    scaled = rows * gain.reshape(-1, *[1] * (rows.dim() - 1))
+    layer.weight.copy_(channels_first(layer, scaled))
     new_bias = ((bias - mean) * gain + beta).to(layer.weight.dtype)
     layer.bias = nn.Parameter(new_bias, requires_grad=layer.weight.requires_grad)
 

@@ -16,7 +16,7 @@ from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models.qconfig import QConfig
 from mmptq.models.specs import TensorSpec
 from mmptq.models.trace import Trace
-from mmptq.modules import QUANTIZABLE, Operand, QuantLayer
+from mmptq.modules import Operand, QuantLayer, class_name, quantized_class
 
 PLAN_VERSION = 1
 
@@ -27,7 +27,7 @@ class LayerPlan:
 
     Args:
         name: Module name in the detector.
-        kind: Class name of the float layer.
+        kind: Class name of the float layer, of the one that the model was built with.
         roles: ``backbone``, ``neck`` or ``head``, and ``first`` or ``last``.
         weight: Spec of the weight, ``None`` for float or where there is none (an operand of a
             product of two activations).
@@ -71,6 +71,8 @@ class Plan:
         layers: In the order of first execution.
         sites: In the order of first reading.
         unplanned: Quantizable layers that the trace never ran; they stay float.
+        weights: Layers that make their weight of parameters and get the weight itself in place of
+            these, before anything is folded.
     """
 
     model_type: str
@@ -79,6 +81,7 @@ class Plan:
     layers: tuple[LayerPlan, ...]
     sites: tuple[SitePlan, ...]
     unplanned: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
 
     def to_tensor(self) -> Tensor:
         """The plan as UTF-8 JSON in a uint8 tensor, a form that every state dict keeps."""
@@ -116,6 +119,7 @@ class Plan:
             tuple(_layer_from(d) for d in raw["layers"]),
             tuple(_site_from(d) for d in raw["sites"]),
             tuple(raw["unplanned"]),
+            tuple(raw.get("weights", ())),
         )
 
 
@@ -132,14 +136,13 @@ def _site_from(d: Mapping[str, Any]) -> SitePlan:
 def quantizable_layers(model: nn.Module) -> list[str]:
     """Names of the layers that have a quantized counterpart, or are one.
 
-    Those inside attention modules exist while these are expanded
-    (:func:`mmptq.modules.expanded_attention`).
+    Some exist only while the model is expanded (:func:`mmptq.modules.expanded_modules`).
     """
     return [name for name, module in model.named_modules() if _is_quantizable(module)]
 
 
 def _is_quantizable(module: nn.Module) -> bool:
-    return type(module) in QUANTIZABLE or isinstance(module, QuantLayer)
+    return isinstance(module, QuantLayer) or quantized_class(module) is not None
 
 
 def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
@@ -166,7 +169,7 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
     layers = tuple(
         LayerPlan(
             name,
-            type(model.get_submodule(name)).__name__,
+            class_name(model.get_submodule(name)),
             roles[name],
             specs[name][0],
             readers[name],
@@ -175,7 +178,8 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
     )
     folds = tuple(trace.batch_norms) if qconfig.fold_bn else ()
     unplanned = tuple(name for name in names if name not in trace.calls)
-    return Plan(type(model).__name__, qconfig.scope, folds, layers, sites, unplanned)
+    weights = tuple(n for n in trace.calls if hasattr(model.get_submodule(n), "folded_from"))
+    return Plan(type(model).__name__, qconfig.scope, folds, layers, sites, unplanned, weights)
 
 
 def layer_roles(name: str, trace: Trace) -> tuple[str, ...]:

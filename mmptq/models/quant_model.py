@@ -14,8 +14,9 @@ from mmptq.models.plan import Plan
 from mmptq.models.specs import TensorSpec
 from mmptq.modules import (
     QuantLayer,
-    expand_attention,
-    expanded_attention,
+    class_name,
+    expand_modules,
+    expanded_modules,
     replace_module,
     to_quantized,
 )
@@ -61,16 +62,15 @@ class QuantModel(BaseModel):
         """
         if self.plan is not None:
             raise RuntimeError("the model is prepared already; build a new one")
-        with expanded_attention(self.model):
+        with expanded_modules(self.model):
             check_plan_fits(plan, self.model)
-        expand_attention(self.model)
+        expand_modules(self.model, plan.weights)
         fold_batch_norms(self.model, plan.folds)
         for layer_plan in plan.layers:
             float_layer = self.model.get_submodule(layer_plan.name)
             layer = to_quantized(float_layer)
             if layer_plan.weight is not None:
-                channels = layer.weight.shape[0] if layer_plan.weight.per_channel else None
-                layer.weight_quantizer = make_quantizer(layer_plan.weight, channels)
+                layer.weight_quantizer = make_weight_quantizer(layer_plan.weight, layer)
             replace_module(self.model, float_layer, layer)
         self._attach_sites(plan)
         self.plan = plan
@@ -81,7 +81,7 @@ class QuantModel(BaseModel):
     def _attach_sites(self, plan: Plan) -> None:
         layers = dict(self.quant_layers())
         for site in plan.sites:
-            self.sites[site.name] = make_quantizer(site.spec, None)
+            self.sites[site.name] = make_quantizer(site.spec)
             layers[site.owner].input_quantizers.append(self.sites[site.name])
         for layer_plan in plan.layers:
             readers = [None if s is None else self.sites[s] for s in layer_plan.inputs]
@@ -125,11 +125,17 @@ def build_float_model(cfg: dict[str, Any]) -> nn.Module:
     return ROOT_MODELS.build(cfg)
 
 
-def make_quantizer(spec: TensorSpec, channels: int | None) -> UniformQuantizer:
-    """Build the quantizer of one tensor, with ``channels`` steps or one."""
-    cfg: dict[str, Any] = {"type": spec.type, "num_bits": spec.num_bits}
-    if channels is not None:
-        cfg.update(ch_axis=0, num_channels=channels)
+def make_weight_quantizer(spec: TensorSpec, layer: QuantLayer) -> UniformQuantizer:
+    """Build the quantizer of a layer's weight."""
+    if not spec.per_channel:
+        return make_quantizer(spec)
+    axis = layer.ch_axis
+    return make_quantizer(spec, ch_axis=axis, num_channels=layer.weight.shape[axis])
+
+
+def make_quantizer(spec: TensorSpec, **channels: int) -> UniformQuantizer:
+    """Build the quantizer of one tensor, with one step or a step per channel."""
+    cfg: dict[str, Any] = {"type": spec.type, "num_bits": spec.num_bits, **channels}
     return build(QUANTIZERS, cfg, "qconfig", symmetric=spec.symmetric)
 
 
@@ -153,7 +159,7 @@ def check_plan_fits(plan: Plan, model: nn.Module) -> None:
                 f"the quantized checkpoint has a layer {name!r} that the config's "
                 f"{plan.model_type} lacks; use the config it was made with"
             )
-        built = type(modules[name]).__name__
+        built = class_name(modules[name])
         if kind and built != kind:
             raise CheckpointError(
                 f"the layer {name!r} is a {kind} in the quantized checkpoint and a {built} in the "

@@ -1,31 +1,41 @@
 """Quantized layers that take the place of their float originals."""
 
 from mmptq.modules.attention import AttentionProduct, product_macs
-from mmptq.modules.conv import QuantConv2d
-from mmptq.modules.expand import expand_attention, expanded_attention
+from mmptq.modules.channels import channel_axis, channels_first
+from mmptq.modules.conv import QuantConv2d, QuantConvTranspose2d
+from mmptq.modules.deformable import ExpandedDeformPack, QuantDeformable
+from mmptq.modules.expand import expand_modules, expanded_modules
 from mmptq.modules.layer import QuantLayer
 from mmptq.modules.linear import QuantLinear
 from mmptq.modules.multihead import ExpandedMultiheadAttention
 from mmptq.modules.operand import Operand, QuantOperand
 from mmptq.modules.packed_linear import PackedLinear, QuantPackedLinear
-from mmptq.modules.swap import QUANTIZABLE, replace_module, to_quantized
+from mmptq.modules.probe import class_name
+from mmptq.modules.swap import QUANTIZABLE, quantized_class, replace_module, to_quantized
 from mmptq.modules.window_attention import ExpandedWindowMSA
 
 __all__ = [
     "QUANTIZABLE",
     "AttentionProduct",
+    "ExpandedDeformPack",
     "ExpandedMultiheadAttention",
     "ExpandedWindowMSA",
     "Operand",
     "PackedLinear",
     "QuantConv2d",
+    "QuantConvTranspose2d",
+    "QuantDeformable",
     "QuantLayer",
     "QuantLinear",
     "QuantOperand",
     "QuantPackedLinear",
-    "expand_attention",
-    "expanded_attention",
+    "channel_axis",
+    "channels_first",
+    "class_name",
+    "expand_modules",
+    "expanded_modules",
     "product_macs",
+    "quantized_class",
     "replace_module",
     "to_quantized",
 ]

@@ -1,12 +1,14 @@
-"""Attention modules taken apart, so that what they multiply can be quantized."""
+"""Modules in the form in which what they multiply can be quantized."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
 
+from mmptq.modules.deformable import ExpandedDeformPack
 from mmptq.modules.multihead import ExpandedMultiheadAttention
-from mmptq.modules.swap import replace_module
+from mmptq.modules.probe import with_constant_weight
+from mmptq.modules.swap import full_name, quantized_class, replace_module
 from mmptq.modules.window_attention import ExpandedWindowMSA
 
 # By the full name of the class: a model that has such a module has imported its package, and nobody
@@ -14,38 +16,58 @@ from mmptq.modules.window_attention import ExpandedWindowMSA
 EXPANDED: dict[str, Callable[..., nn.Module]] = {
     "torch.nn.modules.activation.MultiheadAttention": ExpandedMultiheadAttention.from_float,
     "mmdet.models.backbones.swin.WindowMSA": ExpandedWindowMSA.from_float,
+    "mmcv.ops.deform_conv.DeformConv2dPack": ExpandedDeformPack.from_float,
+    "mmcv.ops.modulated_deform_conv.ModulatedDeformConv2dPack": ExpandedDeformPack.from_float,
 }
 
+Replaced = list[tuple[nn.Module, nn.Module]]
 
-def expand_attention(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
-    """Put expanded forms in place of ``model``'s attention modules; they share the parameters.
+
+def expand_modules(model: nn.Module, weights: Iterable[str] | None = None) -> Replaced:
+    """Put expanded forms in place of ``model``'s modules; they compute the same.
+
+    Modules whose products are no layers are taken apart; their parts share the parameters. Layers
+    that make their weight of parameters get the weight itself, see
+    :func:`~mmptq.modules.probe.with_constant_weight`.
+
+    Args:
+        model: Float, or prepared (which has little left to expand).
+        weights: Names of the layers that get their weight itself; ``None`` for all that can.
 
     Returns:
         ``(original, expanded)`` pairs.
     """
     found = [module for module in model.modules() if _has_expanded_form(module)]
-    pairs = [(module, EXPANDED[_class_name(module)](module)) for module in found]
-    for original, expanded in pairs:
-        replace_module(model, original, expanded)
-    return pairs
+    pairs = [(module, EXPANDED[full_name(type(module))](module)) for module in found]
+    _replace(model, pairs)
+    named = (
+        model.named_modules() if weights is None else [(n, model.get_submodule(n)) for n in weights]
+    )
+    constant = [(module, plain) for _, module in named if (plain := _with_own_weight(module))]
+    _replace(model, constant)
+    return pairs + constant
 
 
 @contextmanager
-def expanded_attention(model: nn.Module) -> Iterator[None]:
+def expanded_modules(model: nn.Module) -> Iterator[None]:
     """The model has its expanded form in this context."""
-    pairs = expand_attention(model)
+    pairs = expand_modules(model)
     try:
         yield
     finally:
-        for original, expanded in pairs:
-            replace_module(model, expanded, original)
+        _replace(model, [(expanded, original) for original, expanded in reversed(pairs)])
+
+
+def _replace(model: nn.Module, pairs: Replaced) -> None:
+    for old, new in pairs:
+        replace_module(model, old, new)
+
+
+def _with_own_weight(module: nn.Module) -> nn.Module | None:
+    return None if quantized_class(module) else with_constant_weight(module)
 
 
 def _has_expanded_form(module: nn.Module) -> bool:
     if isinstance(module, nn.MultiheadAttention) and not ExpandedMultiheadAttention.handles(module):
         return False
-    return _class_name(module) in EXPANDED
-
-
-def _class_name(module: nn.Module) -> str:
-    return f"{type(module).__module__}.{type(module).__qualname__}"
+    return full_name(type(module)) in EXPANDED

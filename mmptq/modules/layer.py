@@ -5,13 +5,18 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from mmptq import ops
+from mmptq.modules.channels import channel_axis, channels_first
+from mmptq.modules.sharing import share
 from mmptq.quantizers import UniformQuantizer
 
 
 class QuantLayer(nn.Module):
-    """Mixin of a layer that reads one input and has one weight.
+    """Mixin of a layer that multiplies the input it reads first by one weight.
+
+    It stands before the float class among the bases and computes with that class' own forward.
 
     Activations are quantized where a layer reads them. A tensor that several layers read has one
     quantizer: one of them *owns* it (it is in that layer's ``input_quantizers`` and so in the state
@@ -21,6 +26,28 @@ class QuantLayer(nn.Module):
 
     weight: Tensor
     weight_correction: Tensor | None
+
+    @classmethod
+    def from_float(cls, layer: nn.Module) -> Self:
+        """Make one that shares the parameters of ``layer``."""
+        new = share(cls, layer)
+        new._init_quantizers()
+        return new
+
+    def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """The float layer's, with what the quantizers make of ``input`` and the weight."""
+        x = self.quantize_input(input)
+        # An attribute hides the parameter of its name, for as long as the layer computes.
+        self.__dict__["weight"] = self.quantized_weight()
+        try:
+            return super().forward(x, *args, **kwargs)
+        finally:
+            del self.__dict__["weight"]
+
+    @property
+    def ch_axis(self) -> int:
+        """Axis of the weight along which steps per channel lie."""
+        return channel_axis(self)
 
     def _init_quantizers(self) -> None:
         self.weight_quantizer: UniformQuantizer | None = None
@@ -108,7 +135,8 @@ class QuantLayer(nn.Module):
     def _corrected(self, quantized: Tensor) -> Tensor:
         if self._correction is None:
             return quantized
-        return ops.correct_weight(quantized, self.weight, self._correction)
+        rows, float_rows = channels_first(self, quantized), channels_first(self, self.weight)
+        return channels_first(self, ops.correct_weight(rows, float_rows, self._correction))
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any

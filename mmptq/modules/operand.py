@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from mmptq.modules.layer import QuantLayer
 
@@ -25,14 +26,12 @@ class QuantOperand(QuantLayer):
     """
 
     @classmethod
-    def from_float(cls, operand: Operand) -> "QuantOperand":
-        """Take the place of ``operand``."""
-        layer = cls()
-        layer.training = operand.training
-        layer.register_buffer("weight", torch.empty(0), persistent=False)
-        layer._init_quantizers()
-        return layer
+    def from_float(cls, layer: nn.Module) -> Self:
+        """Take the place of the operand ``layer``."""
+        new = super().from_float(layer)
+        new.register_buffer("weight", torch.empty(0), persistent=False)
+        return new
 
-    def forward(self, x: Tensor) -> Tensor:
-        """What this call's quantizer makes of ``x``."""
-        return self.quantize_input(x).view_as(x)
+    def forward(self, input: Tensor) -> Tensor:
+        """What this call's quantizer makes of ``input``."""
+        return self.quantize_input(input).view_as(input)

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmptq.modules.linear import QuantLinear
+from mmptq.modules.layer import QuantLayer
 
 
 class PackedLinear(nn.Linear):
@@ -19,10 +19,5 @@ class PackedLinear(nn.Linear):
         return F.linear(input, self.weight[start:stop], bias)
 
 
-class QuantPackedLinear(QuantLinear):
+class QuantPackedLinear(QuantLayer, PackedLinear):
     """:class:`PackedLinear` on a quantized input with a quantized weight; the bias stays float."""
-
-    def forward(self, x: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
-        """As the float layer's."""
-        bias = None if self.bias is None else self.bias[start:stop]
-        return F.linear(self.quantize_input(x), self.quantized_weight()[start:stop], bias)

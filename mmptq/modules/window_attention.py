@@ -5,6 +5,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from mmptq.modules.attention import AttentionProduct
+from mmptq.modules.sharing import share
 
 
 class ExpandedWindowMSA(nn.Module):
@@ -28,13 +29,7 @@ class ExpandedWindowMSA(nn.Module):
     @classmethod
     def from_float(cls, attention: nn.Module) -> "ExpandedWindowMSA":
         """Make one that shares the parameters and modules of ``attention``."""
-        new = cls.__new__(cls)
-        nn.Module.__init__(new)
-        own = {key: value for key, value in vars(attention).items() if key not in vars(new)}
-        new.__dict__.update(own, training=attention.training)
-        for kind in ("_parameters", "_buffers", "_modules"):
-            vars(new)[kind].update(vars(attention)[kind])
-        new._non_persistent_buffers_set = attention._non_persistent_buffers_set
+        new = share(cls, attention)
         new.product = AttentionProduct().train(attention.training)
         return new
 

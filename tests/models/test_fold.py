@@ -14,6 +14,15 @@ PAIRS: dict[str, tuple[Callable[[], tuple[nn.Module, nn.Module]], tuple[int, ...
     "grouped": (lambda: (nn.Conv2d(4, 8, 3, groups=4), nn.BatchNorm2d(8)), (2, 4, 9, 9)),
     "plain_norm": (lambda: (nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6, affine=False)), (2, 4, 9, 9)),
     "large_eps": (lambda: (nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6, eps=0.3)), (2, 4, 9, 9)),
+    "transposed": (lambda: (nn.ConvTranspose2d(4, 6, 3), nn.BatchNorm2d(6)), (2, 4, 9, 9)),
+    "transposed_grouped": (
+        lambda: (nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False), nn.BatchNorm2d(6)),
+        (2, 4, 9, 9),
+    ),
+    "transposed_depthwise": (
+        lambda: (nn.ConvTranspose2d(4, 8, 3, stride=2, groups=4), nn.BatchNorm2d(8)),
+        (2, 4, 9, 9),
+    ),
     "linear": (lambda: (nn.Linear(7, 5), nn.BatchNorm1d(5)), (3, 7)),
     "linear_no_bias": (lambda: (nn.Linear(7, 5, bias=False), nn.BatchNorm1d(5)), (3, 7)),
 }

@@ -14,6 +14,7 @@ from mmptq.modules import (
     QuantConv2d,
     QuantLayer,
     QuantLinear,
+    quantized_class,
     replace_module,
     to_quantized,
 )
@@ -32,6 +33,14 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "same": (lambda: nn.Conv2d(4, 6, 4, padding="same"), (2, 4, 9, 9)),
     "mmcv_conv": (lambda: wrappers.Conv2d(4, 6, 3), (2, 4, 9, 9)),
+    "transposed": (lambda: nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1), (2, 4, 9, 9)),
+    "transposed_grouped": (lambda: nn.ConvTranspose2d(4, 6, 2, groups=2), (2, 4, 9, 9)),
+    "transposed_depthwise": (
+        lambda: nn.ConvTranspose2d(4, 8, 4, stride=2, groups=4, bias=False),
+        (2, 4, 9, 9),
+    ),
+    "transposed_one_channel": (lambda: nn.ConvTranspose2d(1, 6, 2, stride=2), (2, 1, 9, 9)),
+    "mmcv_transposed": (lambda: wrappers.ConvTranspose2d(4, 6, 2, stride=2), (2, 4, 9, 9)),
     "linear": (lambda: nn.Linear(7, 5), (3, 7)),
     "linear_no_bias": (lambda: nn.Linear(7, 5, bias=False), (3, 7)),
     "linear_3d": (lambda: nn.Linear(7, 5), (2, 3, 7)),
@@ -72,7 +81,8 @@ def layer() -> QuantLayer:
 def test_without_quantizers_it_is_the_float_layer(name: str) -> None:
     original, x = build(name)
     layer = to_quantized(original)
-    assert isinstance(layer, QuantLayer) and isinstance(layer, nn.Conv2d | nn.Linear)
+    assert isinstance(layer, QuantLayer)
+    assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
     assert torch.equal(layer(x), original(x))
     layer.weight_quantizer = UniformQuantizer(2)  # not calibrated yet
     layer.bind_inputs([UniformQuantizer(2)])
@@ -84,15 +94,16 @@ def test_without_quantizers_it_is_the_float_layer(name: str) -> None:
 def test_with_quantizers_it_computes_on_quantized_tensors(name: str) -> None:
     original, x = build(name)
     layer = to_quantized(original)
-    channels = len(layer.weight)
+    axis = layer.ch_axis
+    channels = layer.weight.shape[axis]
     # Steps that are powers of two: torch multiplies by 1 / scale, so ties would differ.
     scale = 2.0 ** -(torch.arange(channels) % 3 + 2)
-    layer.weight_quantizer = UniformQuantizer(3, ch_axis=0, num_channels=channels)
+    layer.weight_quantizer = UniformQuantizer(3, ch_axis=axis, num_channels=channels)
     layer.weight_quantizer.set_range(-3.5 * scale, 3.5 * scale)
     layer.bind_inputs([calibrated(-1.25, 2.5)])
     by_hand = copy.deepcopy(original)
     zeros = torch.zeros(channels, dtype=torch.int32)
-    weight = torch.fake_quantize_per_channel_affine(original.weight, scale, zeros, 0, -4, 3)
+    weight = torch.fake_quantize_per_channel_affine(original.weight, scale, zeros, axis, -4, 3)
     by_hand.weight.copy_(weight)
     expected = by_hand(torch.fake_quantize_per_tensor_affine(x, 0.25, 5, 0, 15))
     torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
@@ -121,12 +132,69 @@ def test_parameters_and_arguments_are_the_originals(name: str) -> None:
     assert set(layer.state_dict()) == set(original.state_dict())
 
 
-def test_only_exact_types_are_quantizable() -> None:
-    class Special(nn.Conv2d):
-        pass
+@pytest.mark.parametrize(
+    ("layer", "axis"),
+    [
+        (nn.Conv2d(4, 8, 3, groups=2), 0),
+        (nn.ConvTranspose2d(4, 6, 3), 1),
+        (nn.ConvTranspose2d(4, 6, 3, groups=2), 1),
+        (nn.ConvTranspose2d(4, 8, 3, groups=4), 0),
+        (nn.ConvTranspose2d(1, 8, 3), 1),
+    ],
+)
+@torch.no_grad()
+def test_a_step_per_channel_leaves_every_sum_on_integers(layer: nn.Module, axis: int) -> None:
+    """Codes are convolved as integers and scaled once, behind the sum."""
+    quantized = to_quantized(layer)
+    assert quantized.ch_axis == axis
+    count = layer.weight.shape[axis]
+    scale = torch.rand(count) + 0.5
+    codes = torch.randint(-8, 8, layer.weight.shape).float()
+    shape = [1] * 4
+    shape[axis] = -1
+    layer.weight.copy_(codes * scale.view(shape))
+    layer.bias.zero_()
+    x = torch.randint(0, 16, (1, layer.in_channels, 5, 5)).float()
+    real = layer(x)
+    layer.weight.copy_(codes)
+    sums = layer(x)
+    assert torch.equal(sums, sums.round())
+    # One factor for each output channel, wherever the pixel.
+    used = sums.abs().amax((0, 2, 3)) > 0
+    factors = (real / sums.where(sums != 0, torch.nan))[0].flatten(1)
+    assert bool(used.all())
+    assert torch.allclose(factors.nan_to_num(9.0).amin(1), factors.nan_to_num(0.0).amax(1))
 
-    assert Special not in QUANTIZABLE and nn.ConvTranspose2d not in QUANTIZABLE
-    assert {nn.Conv2d, nn.Linear} <= set(QUANTIZABLE)
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("mode", ["mean", "mean_norm"])
+@torch.no_grad()
+def test_bias_correction_of_a_transposed_convolution(groups: int, mode: str) -> None:
+    """An output channel's mean and norm, found by convolving unit vectors."""
+    torch.manual_seed(0)
+    original = nn.ConvTranspose2d(4, 8, 3, groups=groups, bias=False)
+    layer = to_quantized(original)
+    size = layer.weight.shape[layer.ch_axis]
+    layer.weight_quantizer = UniformQuantizer(3, ch_axis=layer.ch_axis, num_channels=size)
+    layer.weight_quantizer.set_range(-torch.ones(size) / 3, torch.ones(size) / 3)
+    layer.set_weight_correction(mode)
+    units = torch.eye(4).view(4, 4, 1, 1)  # each input channel's kernels, (in, out, 3, 3)
+
+    def kernels(module: nn.Module) -> Tensor:
+        every = module(units).transpose(0, 1).double()
+        return every.flatten(1)  # zeros where no group connects them, in both alike
+
+    got, wanted = kernels(layer), kernels(original)
+    assert torch.allclose(got.sum(1), wanted.sum(1), atol=1e-5)
+    if mode == "mean_norm":
+        assert torch.allclose(got.norm(dim=1), wanted.norm(dim=1), atol=1e-5)
+
+
+def test_what_has_no_quantized_form() -> None:
+    with pytest.raises(TypeError, match="BatchNorm2d has no quantized counterpart"):
+        to_quantized(nn.BatchNorm2d(3))
+    assert quantized_class(to_quantized(nn.Linear(2, 2))) is None
+    assert {nn.Conv2d, nn.Linear, nn.ConvTranspose2d} <= set(QUANTIZABLE)
     assert QUANTIZABLE[nn.Conv2d] is QuantConv2d and QUANTIZABLE[nn.Linear] is QuantLinear
 
 

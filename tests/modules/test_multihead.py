@@ -11,8 +11,8 @@ from mmptq.modules import (
     ExpandedMultiheadAttention,
     PackedLinear,
     QuantPackedLinear,
-    expand_attention,
-    expanded_attention,
+    expand_modules,
+    expanded_modules,
     to_quantized,
 )
 from mmptq.quantizers import UniformQuantizer
@@ -145,7 +145,7 @@ def test_transformer_encoder_layers_do_not_read_past_the_quantizers() -> None:
     ).eval()
     x = torch.randn(N, L, E)
     expected = model(x)
-    pairs = expand_attention(model)
+    pairs = expand_modules(model)
     assert len(pairs) == 2
     torch.testing.assert_close(model(x), expected, rtol=1e-5, atol=1e-5)
     with torch.no_grad():
@@ -164,7 +164,7 @@ def test_expanding_for_a_while() -> None:
     )
     modules = dict(model.named_modules())
     state = list(model.state_dict())
-    with expanded_attention(model):
+    with expanded_modules(model):
         assert isinstance(model["attn"], ExpandedMultiheadAttention)
         assert isinstance(model["attn"].in_proj, PackedLinear)
         assert model["attn"].in_proj.weight is modules["attn"].in_proj_weight
@@ -213,7 +213,7 @@ def test_sixteen_bits_are_nearly_float(reads: str) -> None:
     x = tensors(reads, False)
     expected, _ = original(*x)
     expanded = nn.ModuleDict({"attn": original})
-    expand_attention(expanded)
+    expand_modules(expanded)
     quantize_all(expanded, 16)
     found, _ = expanded["attn"](*x)
     assert 0 < float((found - expected).norm() / expected.norm()) < 1e-3

@@ -7,7 +7,7 @@ import torch
 from mmdet.models.backbones.swin import ShiftWindowMSA, WindowMSA
 from torch import nn
 
-from mmptq.modules import ExpandedWindowMSA, expand_attention, expanded_attention
+from mmptq.modules import ExpandedWindowMSA, expand_modules, expanded_modules
 from tests.modules.test_multihead import quantize_all
 
 
@@ -35,7 +35,7 @@ def test_shifted_windows_and_their_gradients(shift: int) -> None:
     x = torch.randn(2, 7 * 8, 8, requires_grad=True)
     expected = model(x, (7, 8))
     (grad,) = torch.autograd.grad(expected.square().sum(), x)
-    with expanded_attention(model):
+    with expanded_modules(model):
         assert isinstance(model.w_msa, ExpandedWindowMSA)
         found = model(x, (7, 8))
         assert torch.equal(found, expected)
@@ -57,6 +57,6 @@ def test_sixteen_bits_are_nearly_float() -> None:
     model = nn.ModuleDict({"attn": window_attention()})
     x = torch.randn(4, 9, 8)
     expected = model["attn"](x)
-    expand_attention(model)
+    expand_modules(model)
     quantize_all(model, 16)
     assert 0 < float((model["attn"](x) - expected).norm() / expected.norm()) < 1e-3

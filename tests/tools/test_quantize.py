@@ -175,6 +175,22 @@ def test_plain_mmdetection_config_needs_no_new_one(calibrated, tiny_project, tmp
     assert_same_outcome(tmp_path, calibrated("faster_rcnn").work_dir)
 
 
+def test_checkpoint_of_another_tool(calibrated, tiny_project, tmp_path, monkeypatch):
+    """Weights under another key and prefix, beside others and things that torch does not know."""
+    project = tiny_project("retinanet")
+    state = torch.load(project.checkpoint, weights_only=True)["state_dict"]
+    weights = {f"model.{key}": value for key, value in state.items()}
+    other = {key: value * 0 for key, value in weights.items()}
+    content = {"callbacks": Path("somewhere"), "model": other, "model_ema": weights}
+    torch.save(content, tmp_path / "float.pth")
+    run_here(
+        monkeypatch,
+        *(project.config, "--work-dir", tmp_path, "--checkpoint", tmp_path / "float.pth"),
+        *("--checkpoint-key", "model_ema"),
+    )
+    assert_same_outcome(tmp_path, calibrated("retinanet").work_dir)
+
+
 def test_full_disk_stops_with_one_line_and_keeps_what_is_finished(
     calibrated, tiny_project, tmp_path, monkeypatch
 ):

@@ -4,6 +4,7 @@ torch's restricted unpickler stays on for every source. What it does not know (t
 arrays, configs, whole objects) it would refuse; here it becomes inert, since only tensors are taken.
 """
 
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -14,8 +15,6 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 from mmptq.errors import CheckpointError
-
-_load_with_torch = torch.load
 
 _UNKNOWN = re.compile(r"GLOBAL (.+?) was not an allowed global")
 _WRONG_CONTAINER = re.compile(r"Can only (\w+) .*but got <class 'inert\.(\d+)'>")
@@ -109,38 +108,46 @@ def _unpickling_by(load: Callable[..., Any]) -> Iterator[None]:
     They find their file in different ways and then all call ``torch.load``, some with its
     protection switched off.
     """
-    torch.load = load
+    before, torch.load = torch.load, load
     try:
         yield
     finally:
-        torch.load = _load_with_torch
+        torch.load = before
 
 
-def load_tensors(file: str | IO[bytes], *_: Any, **__: Any) -> Any:
+def load_tensors(source: str | os.PathLike[str] | IO[bytes], *_: Any, **__: Any) -> Any:
     """``torch.load`` on the CPU that needs no list of allowed types and runs nothing unknown."""
+    file = os.fspath(source) if isinstance(source, os.PathLike) else source
     if _is_safetensors(file):
         return _load_safetensors(file)
     stand_ins = _StandIns()
-    # On the meta device the tensors' data is left out: trying once more then costs little.
-    while (complaint := _complaint(file, stand_ins)) is not None:
-        if not stand_ins.settle(str(complaint)):
-            raise complaint
-    return _load(file, stand_ins, "cpu")
+    # On the meta device the tensors' data is left out, so that trying again costs little; but not
+    # every kind of tensor can be made there.
+    for device in ("meta", "cpu"):
+        content, complaint = _settle(file, stand_ins, device)
+    if complaint is not None:
+        raise complaint
+    return content
 
 
-def _complaint(file: str | IO[bytes], stand_ins: _StandIns) -> Exception | None:
-    try:
-        _load(file, stand_ins, "meta")
-    except Exception as error:
-        return error
-    return None
+def _settle(
+    file: str | IO[bytes], stand_ins: _StandIns, device: str
+) -> tuple[Any, Exception | None]:
+    """The file's content, or the complaint that ``stand_ins`` cannot settle."""
+    while True:
+        try:
+            return _load(file, stand_ins, device), None
+        except Exception as error:
+            if not stand_ins.settle(str(error)):
+                return None, error
 
 
 def _load(file: str | IO[bytes], stand_ins: _StandIns, device: str) -> Any:
     if not isinstance(file, str):
         file.seek(0)
     with torch.serialization.safe_globals(stand_ins.as_safe_globals()):
-        return _load_with_torch(file, map_location=device, weights_only=True)
+        # Not torch.load: that is what is replaced, here and by some users' own patches.
+        return torch.serialization.load(file, map_location=device, weights_only=True)
 
 
 def _is_safetensors(file: str | IO[bytes]) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
+from mmptq.engine.data.float_checkpoint import learned_names
 from mmptq.errors import CalibrationDataError, NumericalError
 from mmptq.models import Plan, QuantModel
 from mmptq.modules import QuantLayer
@@ -185,18 +185,12 @@ def check_activations(model: QuantModel, batches: Batches) -> None:
 def check_weights(model: nn.Module) -> None:
     """Make sure that no weight is broken: no NaN anywhere, no Inf in what was learned.
 
-    A buffer that is no running statistic is a constant of the architecture, and an attention mask
-    is one of -inf.
+    Another buffer is a constant of the architecture, and an attention mask is one of -inf.
 
     Raises:
         NumericalError: A tensor is broken; names it.
     """
-    learned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, _NormBase):
-            learned |= {
-                f"{prefix}.{name}".lstrip(".") for name, _ in module.named_buffers(recurse=False)
-            }
+    learned = learned_names(model)
     for name, tensor in model.state_dict().items():
         if not tensor.is_floating_point():
             continue

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from mmptq.engine.data.checkpoint_reader import Inert, read_checkpoint
 from mmptq.engine.data.weight_tree import WeightTree, find_branch, state_of
@@ -50,6 +51,18 @@ def load_checkpoint(model: QuantModel, path: str, key: str | None = None) -> Non
         _load_float(model, tree, path, key)
     else:
         model.load_state_dict(state_of(quantized, WeightTree(), ""), strict=False)
+
+
+def learned_names(model: nn.Module) -> set[str]:
+    """Names of the floating tensors that only a checkpoint can give: weights and norms' statistics.
+
+    The other buffers are constants that the model builds itself, or counters.
+    """
+    learned: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        if isinstance(module, _NormBase):
+            learned.update(module.named_buffers(prefix, recurse=False))
+    return {name for name, tensor in learned.items() if tensor.is_floating_point()}
 
 
 def _read_tree(path: str) -> WeightTree:
@@ -105,8 +118,8 @@ def _load_or_restore(
             missing, unexpected = model.load_state_dict(state, strict=False)
         except RuntimeError as error:
             raise _misfit(own, state, place, error) from error
-        # Checkpoints from before PyTorch 0.4.1 lack the counter, and inference does not need it.
-        missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+        learned = learned_names(model)
+        missing = [name for name in missing if name in learned]
         if missing:
             raise _lacking(missing, own, state, branch, place)
     except CheckpointError:

@@ -133,7 +133,7 @@ def find_branch(tree: WeightTree, own: WeightTree, key: str | None) -> WeightTre
     Raises:
         CheckpointError: ``key`` is not there, or several branches fit equally well.
     """
-    start = tree if key is None else tree.get(key)
+    start = tree if key is None else tree.get(str(key))
     if start is None:
         known = [name for name, child in tree.children.items() if child.tensors()]
         raise CheckpointError(

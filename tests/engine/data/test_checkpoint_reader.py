@@ -1,4 +1,4 @@
-"""What stands beside the tensors is no hindrance (that it does not run: test_malicious.py)."""
+"""What stands beside the tensors is no hindrance (that it does not run: test_checkpoint_reader_attacks.py)."""
 
 import argparse
 import collections
@@ -121,6 +121,8 @@ BESIDE: dict[str, Any] = {
     "names": [Outer, len, int, torch.optim.SGD],
     "error": ValueError("x"),
     "torch": [torch.device("cuda:0"), torch.float16, torch.Size([1])],
+    "quantized": torch.quantize_per_tensor(WEIGHT, 0.1, 0, torch.qint8),
+    "sparse": WEIGHT.to_sparse(),
     "optimizer": torch.optim.SGD([WEIGHT.clone()], lr=0.1),
 }
 
@@ -188,19 +190,31 @@ def test_the_protection_is_as_before(tmp_path):
 
 def test_the_data_is_read_once(tmp_path, monkeypatch):
     """What is unknown turns up one by one; a large file must not be read for each."""
-    from mmptq.engine.data import checkpoint_reader as module
+    devices, load = [], torch.serialization.load
 
-    devices = []
-
-    def load(*args: Any, **kwargs: Any) -> Any:
+    def watched(*args: Any, **kwargs: Any) -> Any:
         devices.append(kwargs["map_location"])
-        return torch.load(*args, **kwargs)
+        return load(*args, **kwargs)
 
-    torch.save({"state_dict": STATE, **BESIDE}, tmp_path / "a.pth")
-    monkeypatch.setattr(module, "_load_with_torch", load)
-    module.load_tensors(str(tmp_path / "a.pth"))
+    beside = {key: value for key, value in BESIDE.items() if key != "quantized"}
+    torch.save({"state_dict": STATE, **beside}, tmp_path / "a.pth")
+    monkeypatch.setattr(torch.serialization, "load", watched)
+    read_checkpoint(str(tmp_path / "a.pth"))
     assert devices.count("cpu") == 1
     assert len(devices) > 10
+
+
+def test_a_patched_torch_load_stays_out(tmp_path, monkeypatch):
+    """A known way around torch's refusals is to switch its protection off for the whole process."""
+
+    def unsafe(*_: Any, **__: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(torch, "load", unsafe)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    torch.save({"state_dict": STATE, **BESIDE}, tmp_path / "a.pth")
+    assert_state(read_checkpoint(str(tmp_path / "a.pth")))
+    assert torch.load is unsafe
 
 
 # --- where it comes from ---------------------------------------------------------------------------
@@ -231,14 +245,16 @@ def test_unreachable_url(address):
         read_checkpoint(f"{address}/none.pth")
 
 
-def test_a_scheme_that_reads_from_memory(tmp_path, monkeypatch):
+@pytest.mark.parametrize("opened", [pathlib.Path, lambda path: io.BytesIO(path.read_bytes())])
+def test_a_scheme_of_ones_own(opened, tmp_path, monkeypatch):
+    """Storage backends hand over paths, or files in memory."""
     torch.save({"state_dict": STATE, **BESIDE}, tmp_path / "a.pth")
     monkeypatch.setattr(CheckpointLoader, "_schemes", dict(CheckpointLoader._schemes))
 
     @CheckpointLoader.register_scheme(prefixes="bucket://")
     def load_from_bucket(filename: str, map_location: str) -> Any:
-        data = (tmp_path / filename.removeprefix("bucket://")).read_bytes()
-        return torch.load(io.BytesIO(data), map_location=map_location, weights_only=False)
+        path = tmp_path / filename.removeprefix("bucket://")
+        return torch.load(opened(path), map_location=map_location, weights_only=False)
 
     assert_state(read_checkpoint("bucket://a.pth"))
 

@@ -203,6 +203,23 @@ def test_missing_tensor_is_named_and_nothing_is_loaded(make_detector, make_wrapp
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+def test_a_constant_buffer_may_be_missing_and_a_statistic_may_not(
+    make_detector, make_wrapped, tmp_path
+):
+    """Models gain buffers from version to version, which they build themselves."""
+    model = make_wrapped("retinanet", trained=False)
+    mask = torch.full((2, 2), float("-inf"))
+    model.model.backbone.register_buffer("mask", mask.clone())
+    state = make_state(make_detector)
+    torch.save(state, tmp_path / "float.pth")
+    load_float_checkpoint(model, str(tmp_path / "float.pth"))
+    assert torch.equal(model.model.backbone.mask, mask)
+    del state["backbone.bn1.running_var"]
+    torch.save(state, tmp_path / "float.pth")
+    with pytest.raises(CheckpointError, match=r"lacks 1 of \d+ tensors, .*bn1.running_var"):
+        load_float_checkpoint(model, str(tmp_path / "float.pth"))
+
+
 def test_quantized_checkpoint_is_refused(make_quantized, make_wrapped, tmp_path):
     state = make_quantized("retinanet").state_dict()
     with pytest.raises(CheckpointError, match="is a quantized checkpoint"):

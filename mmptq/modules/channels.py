@@ -1,0 +1,32 @@
+"""Where the output channels of a layer's weight are."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
+
+
+def channel_axis(layer: nn.Module) -> int:
+    """Axis of the weight along which a step per channel leaves every sum on integers.
+
+    A product of codes can be summed before it is scaled only if all its terms have one step. The
+    weight of a transposed convolution is ``(in, out / groups, ...)``, and a sum runs over the
+    inputs of a group: the axis is 1, with steps that the groups share. Where each group reads one
+    channel there is no such sum, and the channels have steps of their own along axis 0.
+    """
+    if not isinstance(layer, _ConvTransposeNd):
+        return 0
+    return 0 if layer.groups == layer.in_channels > 1 else 1
+
+
+def channels_first(layer: nn.Module, weight: Tensor) -> Tensor:
+    """``weight`` with the layer's output channels along its first axis; applied twice, itself."""
+    if not isinstance(layer, _ConvTransposeNd):
+        return weight
+    groups = weight.unflatten(0, (layer.groups, -1))
+    return groups.transpose(1, 2).flatten(0, 1)
+
+
+def out_channels(layer: Any) -> int:
+    """How many output channels a layer with a weight has."""
+    return channels_first(layer, layer.weight).shape[0]
