@@ -14,7 +14,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
 from tests.conformance import narrow  # noqa: F401  registers the narrow backbones
@@ -43,7 +42,7 @@ class FamilyProject:
 def make_images(root: Path) -> None:
     """Images, semantic maps and the annotations of the train split; all families share them."""
     rng = np.random.default_rng(0)
-    for split, count in NUM_IMAGES.items():
+    for split in NUM_IMAGES:
         (root / split).mkdir()
         (root / f"seg_{split}").mkdir()
         for i, (width, height) in enumerate(sizes(split)):

@@ -95,7 +95,7 @@ def check_reload(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
     load_checkpoint(model, str(work_dir / "quantized.pth"), map_location="cpu")
     for wanted, found in zip(run.detect(runner.model), run.detect(model), strict=True):
         assert found.keys() == wanted.keys()
-        assert all(torch.equal(found[key], wanted[key]) for key in wanted.keys())
+        assert all(torch.equal(found[key], value) for key, value in wanted.items())
 
 
 def check_task_loss(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
