@@ -100,6 +100,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.cfg_options, args.launcher, args.local_rank = None, "none", 0
+    args.checkpoint_key = None
     cfg = load_config(args) if args.data_root else read_config(args.config)
     cfg = copy.deepcopy(cfg)
     cfg.work_dir, cfg.launcher = args.work_dir, "none"

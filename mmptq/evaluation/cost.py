@@ -7,7 +7,8 @@ Baskin et al. 2018, "UNIQ", which adds the accumulator's width):
 
 over all layers :math:`l` and their calls :math:`k`, with 32 for a float operand. A product of two
 activations (attention's :math:`Q K^T` and that of the probabilities with :math:`V`) counts with the
-bits of both. Norms, activation functions and pooling are not counted.
+bits of both, in float where no layer computes it. Norms, activation functions and pooling are not
+counted.
 
 Stored bytes:
 
@@ -20,13 +21,15 @@ points where it is affine. A folded batch norm is gone, but leaves a bias. The f
 every parameter and buffer in 4 bytes.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
 
-from mmptq.evaluation.profile import LayerProfile, ModelProfile
+from mmptq.evaluation.profile import LayerProfile, ModelProfile, ProductProfile
 from mmptq.models import LayerPlan, Plan, TensorSpec
 
 FLOAT_BITS = 32.0
 FLOAT_BYTES = 4
+PRODUCTS = "products in"
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,14 @@ class LayerCost:
         weight_bits: 32 for float. Of an operand of a product of two activations, the other's bits.
         input_bits: Of each call's input, 32 for float.
         weight_bytes: Of the stored weight with its quantization parameters, without the bias.
+        planned: Whether the layer has a quantized form.
     """
 
     profile: LayerProfile
     weight_bits: float
     input_bits: tuple[float, ...]
     weight_bytes: float
+    planned: bool = True
 
     @property
     def name(self) -> str:
@@ -73,30 +78,80 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
+class FloatKind:
+    """What is left in float, of one class of modules.
+
+    Args:
+        kind: Class name; ``products in <class>`` for what a module multiplies through no layer.
+        count: Number of modules.
+        share: Of the model's multiply-accumulate operations.
+        by_choice: Whether it has a quantized form, and the qconfig leaves an operand in float.
+    """
+
+    kind: str
+    count: int
+    share: float
+    by_choice: bool
+
+    def __str__(self) -> str:
+        text = f"{self.kind} {self.count} layer{'s' if self.count > 1 else ''}"
+        text = self.kind if self.kind.startswith(PRODUCTS) else text
+        return f"{text} {100 * self.share:.1f} %{' (by the qconfig)' if self.by_choice else ''}"
+
+
+@dataclass(frozen=True)
 class ModelCost:
     """The cost of one forward pass of one image, and of storing the model.
 
     Args:
         input_shape: ``(H, W)`` of the image.
         layers: In the order of first execution.
+        products: What is multiplied beside the layers, in float.
         float_bytes: Size of the float model.
         packed_bytes: Size with integer weights; of a float model the same as ``float_bytes``.
     """
 
     input_shape: tuple[int, int]
     layers: tuple[LayerCost, ...]
+    products: tuple[ProductProfile, ...]
     float_bytes: int
     packed_bytes: float
 
     @property
     def macs(self) -> int:
         """Multiply-accumulate operations."""
-        return sum(layer.macs for layer in self.layers)
+        return sum(x.macs for x in self.layers) + sum(x.macs for x in self.products)
+
+    @property
+    def mac_share(self) -> float:
+        """Share of the multiply-accumulate operations of which both operands are quantized."""
+        quantized = sum(layer.macs for layer in self.layers if layer.quantized)
+        return quantized / self.macs if self.macs else 0.0
+
+    @property
+    def float_kinds(self) -> list[FloatKind]:
+        """What makes up the rest of :attr:`mac_share`, the largest first."""
+        kinds: dict[tuple[str, bool], list[int]] = defaultdict(list)
+        for layer in self.layers:
+            if layer.macs and not layer.quantized:
+                kinds[layer.profile.kind, layer.planned].append(layer.macs)
+        for product in self.products:
+            kinds[f"{PRODUCTS} {product.kind}", False].append(product.macs)
+        found = [
+            FloatKind(kind, len(macs), sum(macs) / self.macs, by_choice)
+            for (kind, by_choice), macs in kinds.items()
+        ]
+        return sorted(found, key=lambda item: -item.share)
+
+    def describe_float(self) -> str:
+        """:attr:`float_kinds` in one line, without what rounds to 0.0 %."""
+        return ", ".join(str(kind) for kind in self.float_kinds if kind.share >= 0.0005)
 
     @property
     def bops(self) -> float:
         """Bit operations."""
-        return sum(layer.bops for layer in self.layers)
+        products = sum(product.macs for product in self.products) * FLOAT_BITS**2
+        return sum(layer.bops for layer in self.layers) + products
 
     @property
     def gbops(self) -> float:
@@ -127,15 +182,17 @@ def model_cost(profile: ModelProfile, plan: Plan | None = None) -> ModelCost:
     sites = {site.name: site.spec for site in plan.sites} if plan else {}
     layers = tuple(_layer_cost(layer, planned, sites) for layer in profile.layers)
     quantized = [layer for layer in layers if layer.weight_bits < FLOAT_BITS]
-    remaining = profile.numel - sum(layer.profile.numel for layer in quantized)
+    remaining = profile.numel
     if plan is not None:
-        remaining += _folding_change(profile, plan)
+        remaining = profile.expanded_numel + _folding_change(profile, plan)
+    remaining -= sum(layer.profile.numel for layer in quantized)
     packed = (
         FLOAT_BYTES * remaining
         + sum(layer.weight_bytes for layer in quantized)
         + sum(_params_bytes(spec, 1) for spec in sites.values())
     )
-    return ModelCost(profile.input_shape, layers, FLOAT_BYTES * profile.numel, packed)
+    float_bytes = FLOAT_BYTES * profile.numel
+    return ModelCost(profile.input_shape, layers, profile.products, float_bytes, packed)
 
 
 def _layer_cost(
@@ -143,7 +200,8 @@ def _layer_cost(
 ) -> LayerCost:
     calls, plan = len(layer.macs), planned.get(layer.name)
     if plan is None:
-        return LayerCost(layer, FLOAT_BITS, (FLOAT_BITS,) * calls, FLOAT_BYTES * layer.numel)
+        bits, size = (FLOAT_BITS,) * calls, FLOAT_BYTES * layer.numel
+        return LayerCost(layer, FLOAT_BITS, bits, size, planned=False)
     inputs = plan.inputs * calls if len(plan.inputs) == 1 else plan.inputs
     if len(inputs) != calls:
         raise ValueError(
@@ -160,14 +218,14 @@ def _layer_cost(
         return LayerCost(layer, max(input_bits), input_bits, 0)
     if spec is None:
         return LayerCost(layer, FLOAT_BITS, input_bits, FLOAT_BYTES * layer.numel)
-    channels = layer.out_channels if spec.per_channel else 1
-    weight_bytes = layer.numel * spec.num_bits / 8 + _params_bytes(spec, channels)
+    steps = layer.steps if spec.per_channel else 1
+    weight_bytes = layer.numel * spec.num_bits / 8 + _params_bytes(spec, steps)
     return LayerCost(layer, spec.num_bits, input_bits, weight_bytes)
 
 
-def _params_bytes(spec: TensorSpec, channels: int) -> int:
+def _params_bytes(spec: TensorSpec, steps: int) -> int:
     """Bytes of a quantizer's steps, and of its zero points where it has any."""
-    return FLOAT_BYTES * channels * (1 if spec.symmetric else 2)
+    return FLOAT_BYTES * steps * (1 if spec.symmetric else 2)
 
 
 def _folding_change(profile: ModelProfile, plan: Plan) -> int:

@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mmptq.evaluation.cost import LayerCost, ModelCost
+from mmptq.evaluation.cost import PRODUCTS, LayerCost, ModelCost
 from mmptq.evaluation.profile import LayerProfile
 from mmptq.models import LayerPlan, Plan, TensorSpec
 
@@ -48,6 +48,10 @@ def plan_table(plan: Plan, cost: ModelCost) -> Group:
             _percent(layer.macs, cost.macs),
             style=None if layer.quantized else "dim" if entry is None else "yellow",
         )
+    for product in cost.products:
+        row = (product.name or "-", f"{PRODUCTS} {product.kind}", "", _FLOAT, _FLOAT, "")
+        macs = (_count(product.macs), _percent(product.macs, cost.macs))
+        table.add_row(*row, *macs, style="dim")
     return Group(table, Text("\n".join(plan_summary(plan, cost))))
 
 
@@ -58,7 +62,7 @@ def plan_summary(plan: Plan, cost: ModelCost) -> list[str]:
     height, width = cost.input_shape
     lines = [
         f"scope {plan.scope}: {len(quantized)} of {len(executed)} layers have quantized weights "
-        f"and inputs, {_percent(sum(x.macs for x in quantized), cost.macs)} of "
+        f"and inputs, {_percent(cost.mac_share, 1)} of "
         f"{_count(cost.macs)} MACs at {height}x{width}",
         f"{len(plan.sites)} activation quantizers; {len(plan.folds)} batch norms folded",
         f"size {cost.float_size_mb:.2f} MB -> {cost.size_mb:.2f} MB "
@@ -69,12 +73,16 @@ def plan_summary(plan: Plan, cost: ModelCost) -> list[str]:
     planned = {layer.name for layer in plan.layers}
     by_choice = [x.name for x in executed if x.name in planned and not x.quantized]
     unsupported = [x for x in executed if x.name not in planned]
+    products = [f"{x.name or 'the detector'} ({x.kind})" for x in cost.products]
     unused = [x.name for x in cost.layers if not x.calls]
     lines += _listing("float operand (by the scope or an override)", by_choice)
     lines += _listing(
         "no quantized form, stays float", [f"{x.name} ({x.profile.kind})" for x in unsupported]
     )
+    lines += _listing("products beside the layers, stay float", products)
     lines += _listing("never ran, stays float", unused)
+    if cost.describe_float():
+        lines.append(f"MACs in float: {cost.describe_float()}")
     return lines
 
 

@@ -1,5 +1,6 @@
 """How many multiplications a model does, and how many numbers it holds."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,14 +13,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from mmptq.adapters import Adapter
+from mmptq.evaluation.products import watching_products
 from mmptq.models.trace import flatten_tensors
 from mmptq.modules import (
     AttentionProduct,
     Operand,
     QuantLayer,
     QuantOperand,
+    channel_axis,
+    channels_first,
+    class_name,
     expanded_modules,
     product_macs,
+    quantized_class,
 )
 from mmptq.quantizers import UniformQuantizer
 
@@ -37,7 +43,8 @@ class LayerProfile:
             product of two activations are its first operand's.
         numel: Elements of the weight.
         out_channels: Length of the bias, if the layer has one.
-        has_bias: Whether it has.
+        steps: Steps of the weight, if each channel has one.
+        has_bias: Whether it has a bias.
         other: Name of the operand by which this one is multiplied, ``None`` for a layer.
     """
 
@@ -46,8 +53,24 @@ class LayerProfile:
     macs: tuple[int, ...]
     numel: int
     out_channels: int
+    steps: int
     has_bias: bool
     other: str | None = None
+
+
+@dataclass(frozen=True)
+class ProductProfile:
+    """Products that a module computes itself, through no layer: ``matmul``, ``einsum``, ``conv2d``.
+
+    Args:
+        name: Module name in the detector, empty for the detector itself.
+        kind: Class name of the module.
+        macs: Multiply-accumulate operations.
+    """
+
+    name: str
+    kind: str
+    macs: int
 
 
 @dataclass(frozen=True)
@@ -57,13 +80,17 @@ class ModelProfile:
     Args:
         input_shape: ``(H, W)``.
         layers: In the order of first execution; those that never ran at the end.
+        products: What is multiplied beside the layers; always in float.
         numel: Elements of all parameters and buffers, but those of quantizers.
+        expanded_numel: The same of the expanded form, in which layers hold their weight itself.
         norms: Elements (parameters and buffers) of each batch norm.
     """
 
     input_shape: tuple[int, int]
     layers: tuple[LayerProfile, ...]
+    products: tuple[ProductProfile, ...]
     numel: int
+    expanded_numel: int
     norms: Mapping[str, int]
 
 
@@ -77,24 +104,33 @@ def profile_model(adapter: Adapter, shape: tuple[int, int]) -> ModelProfile:
     """
     model = adapter.model
     device = next(model.parameters()).device
-    image = torch.randn(
-        1, adapter.probe.channels, *shape, generator=torch.Generator().manual_seed(0)
-    ).to(device)
-    macs: dict[str, list[int]] = {}
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, adapter.probe.channels, *shape, generator=generator).to(device)
+    counts = _Counts()
     with expanded_modules(model):
-        layers = {name: m for name, m in model.named_modules() if _multiplies(m)}
-        with _evaluating(model), _counting(layers, macs):
+        modules = dict(model.named_modules())
+        layers = {name: m for name, m in modules.items() if _multiplies(m)}
+        pairs = _operand_pairs(layers)
+        watched = [(name, m) for name, m in modules.items() if name not in pairs]
+        with _evaluating(model), watching_products(model, watched, counts.record):
             adapter.run(image)
-    others = _operand_pairs(layers)
-    layers = {name: m for name, m in layers.items() if not isinstance(m, AttentionProduct)}
-    names = [*macs, *(name for name in layers if name not in macs)]
+        expanded_numel = _float_numel(model)
+    # What multiplies by its weight in no way at all (a norm over several axes) is no layer.
+    layers = {name: m for name, m in layers.items() if counts.is_layer(name, m)}
+    names = [*(n for n in counts.macs if n in layers), *(n for n in layers if n not in counts.macs)]
     return ModelProfile(
         input_shape=shape,
         layers=tuple(
-            _layer_profile(name, layers[name], macs.get(name, []), others.get(name))
+            _layer_profile(name, layers[name], counts.macs.get(name, []), pairs.get(name))
             for name in names
         ),
+        products=tuple(
+            ProductProfile(name, class_name(modules[name]), macs)
+            for name, macs in counts.products.items()
+            if macs
+        ),
         numel=_float_numel(model),
+        expanded_numel=expanded_numel,
         norms={n: _own_numel(m) for n, m in model.named_modules() if isinstance(m, _BatchNorm)},
     )
 
@@ -122,35 +158,39 @@ def _multiplies(module: nn.Module) -> bool:
     return isinstance(weight, Tensor) and weight.dim() >= 2 and not isinstance(module, nn.Embedding)
 
 
-@contextmanager
-def _counting(layers: Mapping[str, nn.Module], macs: dict[str, list[int]]) -> Iterator[None]:
-    def count(name: str) -> Any:
-        def hook(layer: nn.Module, args: tuple[Tensor, ...], output: Any) -> None:
-            result = next(flatten_tensors(output))
-            macs.setdefault(name, []).append(layer_macs(layer, args[0], result))
+class _Counts:
+    """Multiply-accumulate operations of one pass."""
 
-        return hook
+    def __init__(self) -> None:
+        self.macs: dict[str, list[int]] = {}  # of each call of a layer
+        self.products: Counter[str] = Counter()  # of each other module
 
-    def count_products(name: str) -> Any:
-        def hook(product: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def record(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any, own: int
+    ) -> None:
+        """Count one call; ``own`` is what the module was seen to multiply itself."""
+        if isinstance(module, AttentionProduct):
             scores, context = product_macs(*args[:3])
             counts = {"query": scores, "key": 0, "probs": context, "value": 0}
             for operand, count in counts.items():
-                macs.setdefault(f"{name}.{operand}", []).append(count)
+                self.macs.setdefault(f"{name}.{operand}", []).append(count)
+        elif _multiplies(module):
+            known = _multiplies_once(module)
+            macs = layer_macs(module, args[0], next(flatten_tensors(output))) if known else own
+            self.macs.setdefault(name, []).append(macs)
+        else:
+            self.products[name] += own
 
-        return hook
+    def is_layer(self, name: str, module: nn.Module) -> bool:
+        """Whether the module is a row of the profile."""
+        if isinstance(module, AttentionProduct):
+            return False
+        return _multiplies_once(module) or any(self.macs.get(name, [1]))
 
-    handles, paired = [], _operand_pairs(layers)
-    for name, layer in layers.items():
-        if isinstance(layer, AttentionProduct):
-            handles.append(layer.register_forward_hook(count_products(name)))
-        elif name not in paired:
-            handles.append(layer.register_forward_hook(count(name)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+
+def _multiplies_once(module: nn.Module) -> bool:
+    """Whether a call multiplies its input by its weight, once."""
+    return isinstance(module, QuantLayer) or quantized_class(module) is not None
 
 
 @contextmanager
@@ -181,15 +221,21 @@ def _operand_pairs(layers: Mapping[str, nn.Module]) -> dict[str, str]:
 
 
 def _layer_profile(name: str, layer: nn.Module, macs: list[int], other: str | None) -> LayerProfile:
-    kind = type(layer).__name__
+    kind = class_name(layer)
     if isinstance(layer, QuantLayer):
         kind = kind.removeprefix("Quant")
     if isinstance(layer, Operand | QuantOperand):
-        return LayerProfile(name, kind, tuple(macs), 0, 0, False, other)
+        return LayerProfile(name, kind, tuple(macs), 0, 0, 0, False, other)
     weight: Any = layer.weight
-    bias = getattr(layer, "bias", None)
-    channels = weight.shape[0] if bias is None else len(bias)
-    return LayerProfile(name, kind, tuple(macs), weight.numel(), channels, bias is not None)
+    return LayerProfile(
+        name,
+        kind,
+        tuple(macs),
+        numel=weight.numel(),
+        out_channels=len(channels_first(layer, weight)),
+        steps=weight.shape[channel_axis(layer)],
+        has_bias=getattr(layer, "bias", None) is not None,
+    )
 
 
 def _float_numel(model: nn.Module) -> int:

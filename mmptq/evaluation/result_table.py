@@ -126,6 +126,7 @@ def _cost_columns(rows: Sequence[ResultRow], reference: ResultRow | None) -> lis
     return [
         Column("size MB", [_size(row, float_mb) for row in rows]),
         Column("GBOPs", [_cost(row.gbops) for row in rows]),
+        Column("MACs", [_share(row.mac_share) for row in rows]),
         Column("images", [NOTHING if not row.images else str(row.images) for row in rows]),
         Column("time", [format_seconds(row.seconds) for row in rows]),
     ]
@@ -171,6 +172,10 @@ def _size(row: ResultRow, float_mb: float | None) -> str:
     if row.is_float or not float_mb or not row.size_mb:
         return _cost(row.size_mb)
     return f"{_cost(float_mb)} -> {_cost(row.size_mb)} ({float_mb / row.size_mb:.1f}x)"
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else f"{100 * value:.1f} %"
 
 
 def _cost(value: float | None) -> str:

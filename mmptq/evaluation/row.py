@@ -26,6 +26,7 @@ class ResultRow:
         gbops: Bit operations per image in units of 10**9.
         seconds: Duration of the calibration, ``None`` where there was none.
         images: Number of calibration images, ``None`` where there were none.
+        mac_share: Share of the multiply-adds of which both operands are quantized, in [0, 1].
     """
 
     method: str
@@ -37,6 +38,7 @@ class ResultRow:
     gbops: float | None = None
     seconds: float | None = None
     images: int | None = None
+    mac_share: float | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Not once in the constructor: metrics are often set when the evaluation is done.
@@ -76,7 +78,7 @@ class ResultRow:
 
 
 _IDENTITY = ("method", "scope", "w_bits", "a_bits")
-_COSTS = ("size_mb", "gbops", "seconds", "images")
+_COSTS = ("size_mb", "gbops", "seconds", "images", "mac_share")
 RESERVED = (*_IDENTITY, *_COSTS, "metrics")
 
 

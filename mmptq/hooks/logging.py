@@ -1,5 +1,6 @@
 """Results into the log and MMEngine's visualizer backends."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,14 +9,16 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 
-from mmptq.evaluation import ResultRow
+from mmptq.evaluation import ModelCost, ResultRow, model_cost
 from mmptq.models import Plan, TensorSpec
 from mmptq.registry import HOOKS
+
+ENOUGH = 0.99  # share of the multiply-adds below which what is left in float is a warning
 
 
 @HOOKS.register_module()
 class CalibrationLoggingHook(Hook):
-    """Logs each row, and gives its numbers to the visualizer's backends (TensorBoard, files, ...).
+    """Logs what is quantized and each row, whose numbers go to the visualizer's backends, too.
 
     Scalars of rows are tagged ``<method>/<metric>``, their step is the number of the row. What a
     running step records goes there at once, tagged ``<step>/<part>/<quantity>`` over its
@@ -25,6 +28,13 @@ class CalibrationLoggingHook(Hook):
     def __init__(self) -> None:
         self._rows = 0
         self._described = False
+
+    def before_calibrate(self, runner: Any) -> None:
+        """Log how much is going to be quantized, and warn where much is not."""
+        if is_main_process():
+            cost = model_cost(runner.profile, runner.plan)
+            level = logging.INFO if cost.mac_share >= ENOUGH else logging.WARNING
+            print_log(describe_share(cost), logger="current", level=level)
 
     def after_calib_eval(self, runner: Any, row: ResultRow) -> None:
         """Log ``row``, and the plan beside the first row that has one."""
@@ -53,6 +63,13 @@ class CalibrationLoggingHook(Hook):
         if plan is not None and not self._described:
             self._described = True
             print_log(describe_plan(plan), logger="current")
+
+
+def describe_share(cost: ModelCost) -> str:
+    """One line: how much of the multiplications is quantized, and what the rest is."""
+    text = f"both operands of {100 * cost.mac_share:.1f} % of the multiply-adds are quantized"
+    left = cost.describe_float()
+    return f"{text}; in float are {left}" if left else text
 
 
 def row_scalars(row: ResultRow) -> dict[str, float]:

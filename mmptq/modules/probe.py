@@ -17,7 +17,9 @@ from mmptq.modules.sharing import share
 
 # What multiplies by the weight, in each class of layers.
 _PRODUCTS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Conv1d: F.conv1d,
     nn.Conv2d: F.conv2d,
+    nn.Conv3d: F.conv3d,
     nn.ConvTranspose2d: F.conv_transpose2d,
     nn.Linear: F.linear,
 }
@@ -63,10 +65,12 @@ def with_constant_weight(layer: nn.Module) -> nn.Module | None:
         anything else.
     """
     base = _base_class(layer)
-    if base is None or isinstance(layer, QuantLayer) or multiplies_by_own_weight(layer):
+    if base is None or isinstance(layer, QuantLayer):
         return None
     products = [p for seed in _SEEDS if (p := _watch(layer, seed))]
     if len(products) < len(_SEEDS) or not _same(products[0].weight, products[1].weight):
+        return None
+    if products[0].weight is layer._parameters.get("weight"):
         return None
     # A hook or a parametrization sets the weight from outside: then the class itself is plain.
     plain = _plain(base if "weight" in layer._parameters else _own_class(layer), layer)
@@ -141,7 +145,7 @@ def _random_input(layer: Any, seed: int) -> Tensor:
         shape: tuple[int, ...] = (2, layer.in_features)
     else:
         reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation, strict=True)]
-        shape = (1, layer.in_channels, *(2 * size + 3 + seed for size in reach))
+        shape = (1, layer.in_channels, *(size + 2 + seed for size in reach))
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     return x.to(next(p for p in layer.parameters() if p.is_floating_point()))
 
@@ -167,6 +171,8 @@ class _Watch(TorchFunctionMode):
 
 def _padded(read: Tensor, x: Tensor) -> bool:
     """Whether ``read`` is ``x``, or ``x`` in a frame of zeros or of values of its own."""
+    if read.shape == x.shape:
+        return torch.equal(read, x)
     if read.dim() != x.dim():
         return False
     extra = [a - b for a, b in zip(read.shape, x.shape, strict=True)]
@@ -176,7 +182,7 @@ def _padded(read: Tensor, x: Tensor) -> bool:
     if bool(frame.any()):
         return False
     starts = itertools.product(*(range(n + 1) for n in extra))
-    return any(_same(_window(read, start, x.shape), x) for start in starts)
+    return any(torch.equal(_window(read, start, x.shape), x) for start in starts)
 
 
 def _window(tensor: Tensor, start: tuple[int, ...], shape: torch.Size) -> Tensor:

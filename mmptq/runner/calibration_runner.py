@@ -274,6 +274,7 @@ class CalibrationRunner(Runner):
             gbops=cost.gbops,
             seconds=context.statistics_seconds + measured["seconds"],
             images=self.settings.num_images,
+            mac_share=cost.mac_share,
         )
 
     def _add_row(self, results: Results, row: ResultRow) -> None:

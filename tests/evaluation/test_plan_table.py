@@ -1,4 +1,5 @@
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
@@ -67,6 +68,9 @@ def test_it_fits_80_columns(retinanet):
 class Deformed(nn.Conv2d):
     """Has a weight matrix, but no quantized counterpart."""
 
+    def forward(self, x):
+        return super().forward(x) * 2
+
 
 class Toy(nn.Module):
     def __init__(self):
@@ -77,7 +81,8 @@ class Toy(nn.Module):
         self.aux = nn.Linear(2, 2)
 
     def forward(self, image):
-        return self.last(self.middle(self.first(image)))
+        x = self.middle(self.first(image))
+        return self.last(torch.einsum("nchw,cd->ndhw", x, torch.ones(4, 4)))
 
 
 class ToyAdapter(Adapter):
@@ -97,5 +102,12 @@ def test_layers_without_a_quantized_form_and_layers_that_never_ran():
     assert lines[0].startswith("scope full: 2 of 3 layers")
     assert "no quantized form, stays float: 1: middle (Deformed)" in lines
     assert "never ran, stays float: 1: aux" in lines
+    assert "products beside the layers, stay float: 1: the detector (Toy)" in lines
+    first, middle, last, product = 64 * 12, 36 * 4 * 36, 36 * 16, 36 * 16
+    total = first + middle + last + product
+    assert cost.macs == total and cost.mac_share == (first + last) / total
+    shares = [f"{100 * macs / total:.1f} %" for macs in (middle, product)]
+    assert lines[-1] == f"MACs in float: Deformed 1 layer {shares[0]}, products in Toy {shares[1]}"
     text = render(plan_table(plan, cost), width=120)
+    assert "products in Toy" in text
     assert "float (no quantized form)" in text and "float (never ran)" in text

@@ -12,7 +12,7 @@ def make_results():
             "float", "-", 32, 32, {"coco/bbox_mAP": 0.712, "coco/bbox_mAP_l": -1.0}, 145.3, 9.0
         ),
         ResultRow("minmax", "full", 4, 4, {"coco/bbox_mAP": 0.012}, 19.3, 1.0, 3.2, 32),
-        ResultRow("mmse", "full", 4, 4, {"coco/bbox_mAP": 0.612}, 19.3, 1.0, 72.2, 32),
+        ResultRow("mmse", "full", 4, 4, {"coco/bbox_mAP": 0.612}, 19.3, 1.0, 72.2, 32, 0.988),
     ]
     return Results("configs/x.py", "x.pth", calibration={"num_images": 32}, rows=rows)
 
@@ -73,9 +73,12 @@ def test_the_float_row_goes_first_and_a_method_has_one_row():
 def test_text_of_the_table():
     lines = make_results().to_text(width=150).splitlines()
     row = next(line for line in lines if line.strip().startswith("mmse"))
-    assert " ".join(row.split()) == "mmse full W4A4 61.2 -10.0 - 145.3 -> 19.3 (7.5x) 1.00 32 1m12s"
+    assert (
+        " ".join(row.split())
+        == "mmse full W4A4 61.2 -10.0 - 145.3 -> 19.3 (7.5x) 1.00 98.8 % 32 1m12s"
+    )
     reference = next(line for line in lines if line.strip().startswith("float"))
-    assert " ".join(reference.split()) == "float - W32A32 71.2 - - 145.3 9.00 - -"
+    assert " ".join(reference.split()) == "float - W32A32 71.2 - - 145.3 9.00 - - -"
     assert "\x1b" not in "".join(lines)
 
 

@@ -27,7 +27,7 @@ def test_metrics_of_one_name_keep_their_prefix():
 
 
 def test_dict_round_trip_through_json():
-    row = ResultRow("mmse", "full", 4, 3.5, {"coco/bbox_mAP": 0.3}, 12.5, 99.0, 3.25, 32)
+    row = ResultRow("mmse", "full", 4, 3.5, {"coco/bbox_mAP": 0.3}, 12.5, 99.0, 3.25, 32, 0.75)
     data = json.loads(json.dumps(row.to_dict()))
     assert data == {
         "method": "mmse",
@@ -39,9 +39,12 @@ def test_dict_round_trip_through_json():
         "gbops": 99,
         "seconds": 3.25,
         "images": 32,
+        "mac_share": 0.75,
     }
     assert ResultRow.from_dict(data) == row
     assert row.bits == "W4A3.5"
+    del data["mac_share"]  # as files of older versions
+    assert ResultRow.from_dict(data).mac_share is None
 
 
 def test_nan_is_null_in_json():

@@ -1,4 +1,5 @@
 import json
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +26,7 @@ PLAN = Plan(
 @pytest.fixture
 def lines(monkeypatch):
     found = []
-    monkeypatch.setattr(module, "print_log", lambda text, logger: found.append(text))
+    monkeypatch.setattr(module, "print_log", lambda text, logger, level=None: found.append(text))
     return found
 
 
@@ -35,6 +36,24 @@ def runner(tmp_path):
         vis_backends=[dict(type="LocalVisBackend")], save_dir=str(tmp_path), name=str(tmp_path)
     )
     return SimpleNamespace(visualizer=visualizer, model=SimpleNamespace(plan=None))
+
+
+class Cost(SimpleNamespace):
+    def describe_float(self):
+        return "ConvAWS2d 12 layers 8.1 %"
+
+
+@pytest.mark.parametrize(("share", "level"), [(0.9951, logging.INFO), (0.919, logging.WARNING)])
+def test_much_in_float_is_a_warning(runner, monkeypatch, share, level):
+    found = []
+    monkeypatch.setattr(
+        module, "print_log", lambda text, logger, level: found.append((text, level))
+    )
+    monkeypatch.setattr(module, "model_cost", lambda profile, plan: Cost(mac_share=share))
+    runner.profile = runner.plan = None
+    CalibrationLoggingHook().before_calibrate(runner)
+    text = f"both operands of {100 * share:.1f} % of the multiply-adds are quantized"
+    assert found == [(f"{text}; in float are ConvAWS2d 12 layers 8.1 %", level)]
 
 
 def test_scalars_are_tagged_by_method(runner, lines, tmp_path):

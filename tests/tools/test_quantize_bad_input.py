@@ -13,9 +13,9 @@ from typing import Any
 import cv2
 import pytest
 import torch
-from mmdet.models.detectors import BaseDetector
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
+from torch import nn
 
 from tests.tiny_project import NUM_TRAIN, REPO, SIZES, write_annotations
 
@@ -175,12 +175,12 @@ def test_config_entry(changes, words, refused):
 
 def test_model_that_no_adapter_handles(refused):
     @MODELS.register_module(name="ToyDetector", force=True)
-    class ToyDetector(BaseDetector):
-        loss = predict = _forward = extract_feat = None
+    class ToyDetector(nn.Module):
+        pass
 
     changes = "model = dict(_delete_=True, type='mmptq.QuantDetector', detector_type='ToyDetector')"
     message = refused(changes)
-    assert_words(message, "ToyDetector", "SingleStageAdapter", "mmptq/adapters/")
+    assert_words(message, "ToyDetector", "DetectorAdapter", "mmptq/adapters/")
 
 
 # -- the data -----------------------------------------------------------------------------------
