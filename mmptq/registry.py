@@ -63,6 +63,34 @@ def build(registry: Registry, cfg: Mapping[str, Any], key: str, **defaults: Any)
     return cls(**kwargs)
 
 
+def type_name(cfg: Any) -> str:
+    """Bare name of what a config's ``type`` is: a class, its registered name or its dotted path.
+
+    Args:
+        cfg: A dict with ``type``, or such a type itself. Without one the name is empty.
+    """
+    kind = cfg.get("type", "") if isinstance(cfg, Mapping) else cfg
+    name = kind if isinstance(kind, str) else getattr(kind, "__name__", type(kind).__name__)
+    return name.rpartition(".")[2]
+
+
+def find_class(registry: Registry, kind: Any, scope: str | None = None) -> Any:
+    """What ``type=kind`` means in one of MMEngine's registries; ``None`` if nothing is there.
+
+    Args:
+        registry: One of MMEngine's roots.
+        kind: A class, or a name.
+        scope: Where a bare name is looked up first (default: the running experiment's scope).
+    """
+    if not isinstance(kind, str):
+        return kind
+    with registry.switch_scope_and_registry(scope) as found:
+        try:
+            return found.get(kind)
+        except (ImportError, KeyError, RuntimeError):  # RuntimeError: a path that leads nowhere
+            return None
+
+
 def _lookup(registry: Registry, name: str, key: str) -> type:
     registry.import_from_location()
     cls = registry.get(name)

@@ -13,6 +13,8 @@ Examples:
   python tools/quantize.py configs/retinanet/r50_w4a4.py --data-root data/coco
   python tools/quantize.py configs/retinanet/r50_w4a4.py --dry-run
   python tools/quantize.py configs/classification/resnet20_cifar10_w4a4_bitshrink.py
+  python tools/quantize.py mmdet::yolox/yolox_s_8xb8-300e_coco.py --checkpoint yolox_s.pth \
+      --qconfig configs/_base_/quant/w8a8.py --data-root data/coco
   python tools/quantize.py my_mmdet_config.py --checkpoint my.pth \
       --qconfig configs/_base_/quant/w4a4.py --recipe configs/_base_/calib/kl.py
 """
@@ -21,7 +23,6 @@ import argparse
 import sys
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
 from rich.console import Console
 
 from mmptq.adapters import find_adapter
@@ -36,6 +37,7 @@ from mmptq.runner import CalibrationRunner
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
 from mmptq.runner.prepare_config import complete_config
 from mmptq.runner.probe import pipeline_probe
+from mmptq.runner.random_model import random_model
 
 
 def parse_args() -> argparse.Namespace:
@@ -86,8 +88,7 @@ def main() -> None:
 def dry_run(cfg: Config) -> None:
     """Print the plan of a model with random weights."""
     qconfig = QConfig.parse(cfg.qconfig)
-    init_default_scope(cfg.get("default_scope", "mmdet"))
-    adapter = find_adapter(MODELS.build(cfg.model).model)
+    adapter = find_adapter(random_model(cfg))
     adapter.probe = pipeline_probe(cfg, adapter)
     plan = adapter.plan(qconfig)
     cost = model_cost(profile_model(adapter, adapter.probe.full_size), plan)

@@ -9,13 +9,11 @@ import argparse
 import json
 import sys
 
-from mmengine.device import get_device
-from mmengine.runner import Runner
-from torch import nn
-
 from mmptq.engine.data.float_checkpoint import load_checkpoint
 from mmptq.errors import MmptqError
 from mmptq.fileio import atomic_write
+from mmptq.runner import MeasuringRunner
+from mmptq.runner.calib_dataset import build_dataset
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
 from mmptq.runner.prepare_config import wrap_model
 
@@ -31,22 +29,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class TestRunner(Runner):
-    """MMEngine's Runner for models that are not trained."""
-
-    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Keep the model bare: DDP synchronises gradients, and wants a GPU."""
-        return model.to(get_device())
-
-
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     wrap_model(cfg)
     # MMEngine's own loader refuses what it does not know and passes over what is missing.
-    cfg.load_from, cfg.resume = None, False
+    cfg.load_from = None
     init_processes(args.launcher)
-    runner = TestRunner.from_cfg(cfg)
+    runner = MeasuringRunner.from_cfg(cfg)
+    runner.build_test(build_dataset(cfg.test_dataloader["dataset"], "the test set"))
     load_checkpoint(runner.model, args.checkpoint, cfg.get("checkpoint_key"))
     metrics = runner.test()
     if args.out and runner.rank == 0:

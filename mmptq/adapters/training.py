@@ -27,17 +27,20 @@ def as_in_training(model: Any) -> Iterator[None]:
     to be denoised. What a loss remembers (GHM's bins, Dynamic R-CNN's thresholds) is put back.
     """
     heads = [module for name, module in model.named_modules() if _learns(name, module)]
-    modes = {module: module.training for module in heads}
+    modes = [module.training for module in heads]
     memory = _Memory(heads)
-    for module in heads:
-        module.training = True
+    _set_modes(heads, [True] * len(heads))
     try:
         with frozen_random(), _late_epoch(model):
             yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
+        _set_modes(heads, modes)
         memory.restore()
+
+
+def _set_modes(modules: list[nn.Module], modes: list[bool]) -> None:
+    for module, mode in zip(modules, modes, strict=True):
+        vars(module)["training"] = mode  # a module's own __setattr__ takes many times as long
 
 
 @contextmanager
@@ -94,7 +97,9 @@ class _Memory:
 def _helpers(modules: list[nn.Module]) -> list[Any]:
     found: dict[int, Any] = {}
     for module in modules:
-        for value in vars(module).values():
+        for name, value in vars(module).items():
+            if name.startswith("_"):
+                continue
             for item in value if isinstance(value, list | tuple) else (value,):
                 if hasattr(item, "__dict__") and not isinstance(item, nn.Module | Tensor | dict):
                     found[id(item)] = item

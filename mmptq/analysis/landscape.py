@@ -18,6 +18,7 @@ from mmptq.analysis.measured import Measured
 from mmptq.analysis.surface import measure_surface
 from mmptq.engine import CalibrationContext
 from mmptq.models import QuantModel
+from mmptq.modules import channels_first
 
 Direction = dict[str, Tensor]
 
@@ -59,11 +60,14 @@ class WeightPlane:
 
     def __init__(self, model: QuantModel, seed: int) -> None:
         # An operand of a product of activations is a layer with an empty weight.
-        self._weights = {
-            n: layer.weight for n, layer in model.quant_layers() if layer.weight.numel()
-        }
+        layers = {n: layer for n, layer in model.quant_layers() if layer.weight.numel()}
+        self._weights = {name: layer.weight for name, layer in layers.items()}
         self._start = {name: w.detach().clone() for name, w in self._weights.items()}
-        self._directions = random_directions(self._start, seed)
+        filters = {name: channels_first(layer, self._start[name]) for name, layer in layers.items()}
+        self._directions = [
+            {name: channels_first(layers[name], d) for name, d in direction.items()}
+            for direction in random_directions(filters, seed)
+        ]
 
     @torch.no_grad()
     def move(self, position: Sequence[float]) -> None:

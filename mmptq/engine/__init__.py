@@ -1,9 +1,17 @@
 """What the algorithms run on: calibration images, statistics, finished stages."""
 
 from mmptq.engine.context import CalibrationContext, Track
-from mmptq.engine.data.calibration_set import CalibrationSet, check_files, image_path
+from mmptq.engine.data.calibration_set import CalibrationSet
 from mmptq.engine.data.collect import check_activations, check_weights, collect_statistics
 from mmptq.engine.data.float_checkpoint import load_float_checkpoint
+from mmptq.engine.data.images import (
+    check_files,
+    concatenated_datasets,
+    image_path,
+    inner_datasets,
+    load_picture,
+    plain_files,
+)
 from mmptq.engine.incremental.evaluator import LossEvaluator
 from mmptq.engine.incremental.objectives import (
     CalibrationImage,
@@ -38,8 +46,12 @@ __all__ = [
     "check_task_loss",
     "check_weights",
     "collect_statistics",
+    "concatenated_datasets",
     "float_form",
     "image_path",
+    "inner_datasets",
     "load_float_checkpoint",
+    "load_picture",
+    "plain_files",
     "remove_leftovers",
 ]

@@ -100,7 +100,12 @@ def load_truth(annotations: str | Path) -> COCO:
 def _load_detections(truth: COCO, predictions: str | Path) -> COCO:
     detections = _read_json(predictions, "predictions")
     keys = {"image_id", "category_id", "bbox", "score"}
-    if not isinstance(detections, list) or not detections or not keys <= set(detections[0]):
+    if detections == []:
+        raise ConfigError(
+            f"{predictions} holds no detections: the model detected nothing on any image, so its "
+            "mAP is 0 and there is nothing to compare; give it more bits, or another recipe"
+        )
+    if not isinstance(detections, list) or not keys <= set(detections[0]):
         raise ConfigError(
             f"{predictions}: no detections in COCO's JSON format, a list of {sorted(keys)}: "
             "give the file that test_evaluator.outfile_prefix makes (<prefix>.bbox.json)"

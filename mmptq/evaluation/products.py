@@ -59,7 +59,7 @@ def watching_products(
 class _Counter(TorchDispatchMode):
     """Counts floating-point operations by torch's formulas, two a multiply-accumulate.
 
-    Torch's own counter also follows modules, by hooks that changes of the gradient mode upset.
+    Torch's own counter follows modules, too, by hooks that changes of the gradient mode upset.
     """
 
     def __init__(self) -> None:

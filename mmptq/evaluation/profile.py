@@ -28,6 +28,7 @@ from mmptq.modules import (
     quantized_class,
 )
 from mmptq.quantizers import UniformQuantizer
+from mmptq.registry import type_name
 
 DEFAULT_SCALE = (1333, 800)  # (w, h), MMDetection's for COCO
 
@@ -276,16 +277,14 @@ def _crop_size(cfg: Config) -> tuple[int, int] | None:
     for transform in inference_pipeline(cfg):
         size: Any = transform.get("crop_size")
         # CenterNet's RandomCenterCropPad pads to what divides its strides: it has no size.
-        if size is not None and "CenterCrop" in str(transform.get("type")):
+        if size is not None and "CenterCrop" in type_name(transform):
             return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
     return None
 
 
 def _resize_scale(cfg: Config) -> tuple[int, int] | None:
     for transform in inference_pipeline(cfg):
-        kind = transform.get("type")
-        name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
-        if "Resize" not in name:
+        if "Resize" not in type_name(transform):
             continue
         if "width" in transform and "height" in transform:  # FixShapeResize
             return int(transform["width"]), int(transform["height"])

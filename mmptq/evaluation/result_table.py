@@ -1,6 +1,7 @@
 """The table that a quantization run ends with."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +14,7 @@ from mmptq.evaluation.row import ResultRow
 Section = Literal["all", "accuracy", "cost"]
 NOTHING = "-"
 
-# Key of the metric -> heading. COCO's are fractions and shown in percent.
+# Name of the metric -> heading.
 _KNOWN = {
     "bbox_mAP": "mAP",
     "bbox_mAP_50": "AP50",
@@ -22,12 +23,22 @@ _KNOWN = {
     "bbox_mAP_m": "APm",
     "bbox_mAP_l": "APl",
     "segm_mAP": "mask mAP",
+    "segm_mAP_50": "mask AP50",
+    "segm_mAP_75": "mask AP75",
+    "mAP": "mAP",
+    "AP50": "AP50",
+    "AP75": "AP75",
     "top1": "top1",
     "accuracy/top1": "top1",
     "top5": "top5",
     "accuracy/top5": "top5",
 }
 _MAX_UNKNOWN = 6
+
+# COCO's and VOC's metrics are fractions and shown in percent; so are those of single classes, which
+# have no columns.
+_FRACTIONS = re.compile(r"(bbox|segm)_|m?AP\d*$|AR(_[sml])?@|recall@")
+_OF_COCO = ("bbox_", "segm_")
 
 
 @dataclass(frozen=True)
@@ -40,10 +51,20 @@ class Column:
 
 
 def metric_keys(rows: Sequence[ResultRow]) -> list[str]:
-    """Metrics to show, the main one first: the well-known ones, or else whatever there is."""
-    present = {key: None for row in rows for key in row.metrics}  # a dict keeps the order
-    known = [key for key in _KNOWN if key in present]
-    return known or list(present)[:_MAX_UNKNOWN]
+    """Metrics to show, of one data set after the other: the well-known ones, then some others."""
+    sets: dict[str, dict[str, None]] = {}  # a dict keeps the order
+    for row in rows:
+        for key in row.metrics:
+            sets.setdefault(_set(key), {})[key] = None
+    order = list(_KNOWN)
+    shown: list[str] = []
+    for present in sets.values():
+        known = [key for key in present if _name(key) in _KNOWN]
+        others = [key for key in present if _name(key) not in _KNOWN]
+        if known:
+            others = [key for key in others if not _name(key).startswith(_OF_COCO)]
+        shown += sorted(known, key=lambda key: order.index(_name(key))) + others[:_MAX_UNKNOWN]
+    return shown
 
 
 def best_row(rows: Sequence[ResultRow]) -> int | None:
@@ -110,15 +131,37 @@ def build_markdown(rows: Sequence[ResultRow]) -> str:
 
 def _accuracy_columns(rows: Sequence[ResultRow], reference: ResultRow | None) -> list[Column]:
     keys = metric_keys(rows)
-    picked = [
-        Column(_KNOWN.get(key, key), [format_metric(key, row.metrics.get(key)) for row in rows])
-        for key in keys
-    ]
-    if keys:
-        # Beside the metric whose difference it is.
-        differences = [_difference(keys[0], row, reference) for row in rows]
-        picked.insert(1, Column("vs float", differences))
+    several = len({_set(key) for key in keys}) > 1
+    picked: list[Column] = []
+    for i, (key, heading) in enumerate(zip(keys, _titles(keys), strict=True)):
+        picked.append(Column(heading, [format_metric(key, row.metrics.get(key)) for row in rows]))
+        if i == 0 or _set(key) != _set(keys[i - 1]):
+            # Beside the metric whose difference it is, the main one of a set.
+            heading = f"{_set(key)} vs float" if several else "vs float"
+            picked.append(Column(heading, [_difference(key, row, reference) for row in rows]))
     return picked
+
+
+def _titles(keys: Sequence[str]) -> list[str]:
+    """Headings; the whole key where two would be equal."""
+    titles = [title(key) for key in keys]
+    return [
+        text if titles.count(text) == 1 else key for text, key in zip(titles, keys, strict=True)
+    ]
+
+
+def title(key: str) -> str:
+    """A metric's heading."""
+    return f"{_set(key)} {_KNOWN.get(_name(key), _name(key))}".strip()
+
+
+def _set(key: str) -> str:
+    """The data set of a metric, or whatever its name begins with to tell it from another."""
+    return key.partition("/")[0] if "/" in key and key not in _KNOWN else ""
+
+
+def _name(key: str) -> str:
+    return key if key in _KNOWN else key.rpartition("/")[2]
 
 
 def _cost_columns(rows: Sequence[ResultRow], reference: ResultRow | None) -> list[Column]:
@@ -138,7 +181,7 @@ def format_metric(key: str, value: float | None) -> str:
         return NOTHING
     if _is_fraction(key):
         return f"{100 * value:.1f}"
-    return f"{value:.1f}" if key in _KNOWN else f"{value:.4g}"
+    return f"{value:.1f}" if _name(key) in _KNOWN else f"{value:.4g}"
 
 
 def format_seconds(seconds: float | None) -> str:
@@ -160,7 +203,7 @@ def _difference(key: str, row: ResultRow, reference: ResultRow | None) -> str:
     if any(_absent(value, key) for value in values):
         return NOTHING
     difference = values[0] - values[1]
-    if key not in _KNOWN:
+    if _name(key) not in _KNOWN and not _is_fraction(key):
         return f"{difference:+.3g}"
     points = round(100 * difference if _is_fraction(key) else difference, 1)
     return f"{points + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0
@@ -186,7 +229,7 @@ def _cost(value: float | None) -> str:
 
 
 def _is_fraction(key: str) -> bool:
-    return key.rpartition("/")[2].startswith(("bbox_", "segm_"))
+    return _FRACTIONS.match(key.rpartition("/")[2]) is not None
 
 
 def _absent(value: float, key: str) -> bool:

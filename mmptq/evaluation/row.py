@@ -1,7 +1,7 @@
 """One method's figures."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -83,13 +83,39 @@ RESERVED = (*_IDENTITY, *_COSTS, "metrics")
 
 
 def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers only, as Python floats, without prefix where that leaves the name unique."""
+    """Numbers only, as Python floats, without prefix where that leaves the name unique.
+
+    Of several data sets each metric keeps its own (``<set>/<metric's prefix>/<name>``).
+    """
     numbers = {key: float(v) for key, v in metrics.items() if _is_number(v)}
+    sets = {key.partition("/")[0] for key in numbers if key.count("/") > 1}
     short = [key.rpartition("/")[2] for key in numbers]
     return {
-        name if short.count(name) == 1 and name not in RESERVED else key: value
+        name if len(sets) < 2 and short.count(name) == 1 and name not in RESERVED else key: value
         for name, (key, value) in zip(short, numbers.items(), strict=True)
     }
+
+
+def count_vanished(rows: Sequence[ResultRow]) -> list[str]:
+    """Count as 0 the metrics that a quantized row lacks and another row has, in place.
+
+    MMDetection's ``CocoMetric`` returns none where nothing was detected at all.
+
+    Args:
+        rows: Of one evaluator.
+
+    Returns:
+        The methods of the rows that lacked any.
+    """
+    values = {key: value for row in rows for key, value in row.metrics.items()}
+    vanished = []
+    for row in rows:
+        lacking = {key: value for key, value in values.items() if key not in row.metrics}
+        if lacking and not row.is_float:
+            vanished.append(row.method)
+            # COCO's -1 says that there is no object of the kind, whatever was detected.
+            row.metrics = row.metrics | {k: min(v, 0.0) for k, v in lacking.items()}
+    return vanished
 
 
 def _is_number(value: Any) -> bool:

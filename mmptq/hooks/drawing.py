@@ -48,8 +48,8 @@ class ClassStyle:
 
     @classmethod
     def from_meta(cls, meta: Any) -> "ClassStyle":
-        """Read a dataset's metainfo; a palette that is no list of colours is ignored."""
-        meta = meta or {}
+        """Read a dataset's metainfo, the first of several; a palette must be a list of colours."""
+        meta = (meta[0] if isinstance(meta, list | tuple) and meta else meta) or {}
         palette = meta.get("palette")
         if not isinstance(palette, list | tuple):
             palette = ()

@@ -1,24 +1,47 @@
 """Pictures of what the float and the quantized models detect."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import cv2
-import mmcv
 import numpy as np
 from mmengine.dist import is_main_process
-from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from torch import Tensor
 
+from mmptq.engine import load_picture
 from mmptq.errors import MmptqError
 from mmptq.evaluation import ResultRow, Results
+from mmptq.evaluation.result_table import NOTHING, format_metric, metric_keys, title
 from mmptq.fileio import atomic_write
 from mmptq.hooks.drawing import Boxes, ClassStyle, Image, draw_comparison
 from mmptq.registry import HOOKS
+
+Step = Callable[..., None]
+
+
+def only_pictures(step: Step) -> Step:
+    """Whatever goes wrong in ``step``, warn and go on: it is only a picture."""
+
+    @wraps(step)
+    def careful(hook: Any, runner: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            step(hook, runner, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001
+            if not hook.failed:
+                _warn("no pictures", error)
+            hook.failed = True
+
+    return careful
+
+
+def _warn(what: str, error: Exception) -> None:
+    reason = " ".join(str(error).split())
+    print_log(f"{what}: {type(error).__name__}: {reason}", logger="current", level=logging.WARNING)
 
 
 @HOOKS.register_module()
@@ -44,7 +67,9 @@ class DetectionPictureHook(Hook):
         self._chosen: list[str] | None = None
         self._sampler = EvenSampler(num_images)
         self._found: dict[str, dict[str, Boxes]] = {}  # method -> image path -> detections
+        self.failed = False  # only the first failure is told
 
+    @only_pictures
     def before_test(self, runner: Any) -> None:
         """Begin a method's evaluation."""
         method = getattr(runner, "method", None)
@@ -52,6 +77,7 @@ class DetectionPictureHook(Hook):
             self._found[method] = {}
             self._sampler = EvenSampler(self.num_images)
 
+    @only_pictures
     def after_test_iter(
         self,
         runner: Any,
@@ -76,6 +102,7 @@ class DetectionPictureHook(Hook):
             elif path in self._chosen:
                 found[path] = self._detections(sample)
 
+    @only_pictures
     def after_test_epoch(self, runner: Any, metrics: Any = None) -> None:
         """After the first evaluation the choice of images stands."""
         found = self._found.get(getattr(runner, "method", None) or "")
@@ -84,6 +111,7 @@ class DetectionPictureHook(Hook):
             for path in set(found).difference(self._chosen):
                 del found[path]
 
+    @only_pictures
     def after_calibrate(self, runner: Any, results: Results) -> None:
         """Draw and save."""
         if not is_main_process() or not self._chosen:
@@ -114,7 +142,7 @@ class DetectionPictureHook(Hook):
         self, runner: Any, path: str, name: str, rows: dict[str, ResultRow], style: ClassStyle
     ) -> bool:
         try:
-            image = mmcv.imfrombytes(get(path), channel_order="rgb")
+            image = load_picture(getattr(runner, "test_set", None), path)
             panels = [
                 (_caption(method, rows.get(method), found[path]), found[path])
                 for method, found in self._found.items()
@@ -124,11 +152,7 @@ class DetectionPictureHook(Hook):
             _save_jpeg(Path(runner.work_dir, "pictures", name), picture)
             runner.visualizer.add_image(Path(name).stem, picture)
         except Exception as error:  # noqa: BLE001  whatever it is, it is only a picture
-            print_log(
-                f"no picture of {path}: {type(error).__name__}: {error}",
-                logger="current",
-                level=logging.WARNING,
-            )
+            _warn(f"no picture of {path}", error)
             return False
         return True
 
@@ -170,8 +194,9 @@ class EvenSampler:
 
 def _caption(method: str, row: ResultRow | None, detections: Boxes) -> str:
     text = method if row is None else f"{method} {row.bits}"
-    value = row.metrics.get("bbox_mAP") if row is not None else None
-    accuracy = f"  mAP {100 * value:.1f}" if value is not None and value >= 0 else ""
+    keys = metric_keys([row]) if row is not None else []
+    value = format_metric(keys[0], row.metrics[keys[0]]) if row is not None and keys else NOTHING
+    accuracy = f"  {title(keys[0])} {value}" if value != NOTHING else ""
     return f"{text}{accuracy}  {len(detections.scores)} boxes"
 
 

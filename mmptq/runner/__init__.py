@@ -1,5 +1,6 @@
 """The runner that takes a config from float weights to a quantized checkpoint."""
 
 from mmptq.runner.calibration_runner import CalibrationRunner
+from mmptq.runner.measuring_runner import MeasuringRunner
 
-__all__ = ["CalibrationRunner"]
+__all__ = ["CalibrationRunner", "MeasuringRunner"]

@@ -2,15 +2,17 @@
 
 import copy
 import os.path as osp
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from mmcv.transforms import LoadAnnotations
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, TRANSFORMS
 
 from mmptq.engine import image_path
-from mmptq.errors import CalibrationDataError, ConfigError
+from mmptq.errors import CalibrationDataError, ConfigError, MmptqError
+from mmptq.runner.checks import annotation_at_fault, check_class_names
 
 # Pack images with a label in place of boxes; theirs is in the dataset, nothing loads it.
 _CLASS_PACKERS = ("PackClassInputs", "PackInputs")
@@ -23,73 +25,130 @@ def calibration_dataset_cfg(cfg: Mapping[str, Any]) -> dict[str, Any]:
     """``calib_dataloader.dataset``, or the train split under the test pipeline.
 
     Labels are loaded before any other transform there: a test pipeline loads them after resizing,
-    which leaves them in the original image's frame, but a loss needs them in the input's.
+    which leaves them in the original image's frame, but a loss needs them in the input's. They are
+    loaded as in training, with the masks that a loss needs as well.
 
     Raises:
         ConfigError: Neither can be had from the config.
     """
     if cfg.get("calib_dataloader"):
-        dataset = copy.deepcopy(cfg["calib_dataloader"]["dataset"])
-        if "pipeline" in dataset:
-            dataset["pipeline"] = labels_first(dataset["pipeline"])
-        return dataset
+        return _each_set(
+            cfg["calib_dataloader"]["dataset"],
+            lambda own: (
+                {**own, "pipeline": labels_first(own["pipeline"])} if "pipeline" in own else own
+            ),
+        )
     if not cfg.get("train_dataloader") or not cfg.get("test_dataloader"):
         raise ConfigError(
             "the config has no train_dataloader and test_dataloader to derive the calibration set "
             "from; set calib_dataloader = dict(dataset=dict(...))"
         )
-    dataset = copy.deepcopy(cfg["train_dataloader"]["dataset"])
-    while "dataset" in dataset:  # RepeatDataset, ClassBalancedDataset, MultiImageMixDataset, ...
-        dataset = dataset["dataset"]
-    if "datasets" in dataset:
-        raise ConfigError(
-            f"train_dataloader.dataset is a {dataset['type']} of several sets; name the one to "
-            "calibrate on by calib_dataloader = dict(dataset=dict(...))"
-        )
-    dataset["pipeline"] = labels_first(_pipeline(cfg["test_dataloader"]["dataset"]))
-    return dataset
+    test = next(inner_sets(cfg["test_dataloader"]["dataset"]))["pipeline"]
+    return _each_set(
+        _without_repeats(cfg["train_dataloader"]["dataset"]),
+        lambda train: {**train, "pipeline": labels_first(test, train.get("pipeline"))},
+    )
 
 
-def labels_first(pipeline: Any) -> list[Any]:
+def labels_first(pipeline: Any, train_pipeline: Any = None) -> list[Any]:
     """A copy of ``pipeline`` that loads annotations right after the image.
 
-    Where it loads none, boxes are loaded; a dataset without annotations then has empty ones. A
-    classification pipeline stays as it is.
+    They are loaded as ``train_pipeline`` does it, else as ``pipeline`` does; where neither loads
+    any, boxes are; a dataset without annotations then has empty ones. A classification pipeline
+    stays as it is.
     """
     steps = copy.deepcopy(list(pipeline))
-    if any(step["type"].rpartition(".")[2] in _CLASS_PACKERS for step in steps):
+    if any(_name(step).rpartition(".")[2] in _CLASS_PACKERS for step in steps):
         return steps
-    labels = [step for step in steps if "LoadAnnotations" in step["type"]]
-    rest = [step for step in steps if "LoadAnnotations" not in step["type"]]
-    images = [i for i, step in enumerate(rest) if "Load" in step["type"]]
-    place = images[-1] + 1 if images else 0
+    labels = [copy.deepcopy(step) for step in train_pipeline or () if _loads_labels(step)]
+    labels = labels or [step for step in steps if _loads_labels(step)]
+    rest = [step for step in steps if not _loads_labels(step)]
+    # Whatever it is called, the first transform is what brings the image.
+    loaders = [0, *(i for i, step in enumerate(rest) if "Load" in _name(step))]
+    place = loaders[-1] + 1
     return (
         rest[:place] + (labels or [{"type": "LoadAnnotations", "with_bbox": True}]) + rest[place:]
     )
 
 
-def _pipeline(dataset: Mapping[str, Any]) -> Any:
-    while "dataset" in dataset:
-        dataset = dataset["dataset"]
-    return dataset["pipeline"]
+def inner_sets(dataset: Any) -> Iterator[Any]:
+    """The configs of the sets inside wrappers of any kind, which name files themselves."""
+    if isinstance(dataset, list | tuple):
+        for inner in dataset:
+            yield from inner_sets(inner)
+    elif "datasets" in dataset or "dataset" in dataset:
+        yield from inner_sets(dataset.get("datasets") or dataset["dataset"])
+    else:
+        yield dataset
+
+
+def _each_set(dataset: Any, change: Callable[[Any], Any]) -> Any:
+    """A copy of a config in which ``change`` has been applied to every inner set."""
+    if isinstance(dataset, list | tuple):
+        return {"type": "ConcatDataset", "datasets": [_each_set(d, change) for d in dataset]}
+    if "datasets" in dataset:
+        inner = [_each_set(d, change) for d in dataset["datasets"]]
+        return {**copy.deepcopy(dict(dataset)), "datasets": inner}
+    if "dataset" in dataset:
+        return {**copy.deepcopy(dict(dataset)), "dataset": _each_set(dataset["dataset"], change)}
+    return change(copy.deepcopy(dict(dataset)))
+
+
+def _without_repeats(dataset: Any) -> Any:
+    """Wrappers of one set repeat, balance or mix its images; several sets stay together."""
+    if isinstance(dataset, list | tuple):
+        return [_without_repeats(inner) for inner in dataset]
+    if "datasets" in dataset:
+        return {**dataset, "datasets": [_without_repeats(inner) for inner in dataset["datasets"]]}
+    if "dataset" in dataset:
+        return _without_repeats(dataset["dataset"])
+    return dataset
+
+
+def _name(step: Any) -> str:
+    """The transform's type as text; a pure-Python config holds the class."""
+    kind = step["type"]
+    return kind if isinstance(kind, str) else kind.__name__
+
+
+def _loads_labels(step: Any) -> bool:
+    """Whether a transform reads annotations: by its class, or by its name like mmdet's others."""
+    name = _name(step)
+    if "Load" in name and "Annotations" in name:
+        return True
+    kind = TRANSFORMS.get(name) if isinstance(step["type"], str) else step["type"]
+    return isinstance(kind, type) and issubclass(kind, LoadAnnotations)
 
 
 def build_dataset(cfg: dict[str, Any], key: str) -> BaseDataset:
     """Build a dataset and read its annotations.
 
     Raises:
-        CalibrationDataError: A file is missing or unreadable, or no image is left (names the key
-            and the file).
+        CalibrationDataError: A file is missing or unreadable, an annotation lacks something, or no
+            image is left (names the key, the file and the annotation).
     """
-    where = ", ".join(f"{k} = {cfg[k]!r}" for k in ("data_root", "ann_file") if k in cfg)
+    sets = list(inner_sets(cfg))
+    for inner in sets:
+        check_class_names((inner.get("metainfo") or {}).get("classes"), key)
+    where = ", ".join(
+        f"{name} = {inner[name]!r}"
+        for inner in sets
+        for name in ("data_root", "ann_file")
+        if name in inner
+    )
     try:
         return DATASETS.build(cfg)
-    except (OSError, ValueError, AssertionError, KeyError) as error:
+    except MmptqError:
+        raise
+    except Exception as error:
         if _NO_IMAGES in str(error):
             raise CalibrationDataError(
-                f"{key} is empty ({where}): no image passes its filter_cfg; check ann_file and "
-                "metainfo.classes"
+                f"{key} is empty ({where}): no image passes its filter_cfg; check ann_file, "
+                "metainfo.classes, and the widths and heights that the annotations state"
             ) from error
+        fault = annotation_at_fault(error)
+        if fault:
+            raise CalibrationDataError(f"cannot read {key} ({where}): {fault}") from error
         raise CalibrationDataError(
             f"cannot read {key} ({where}): {error}; check the paths, or give --data-root"
         ) from error

@@ -1,17 +1,18 @@
 """From float weights to a quantized checkpoint, with the mAP before and after."""
 
 import copy
+import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from mmengine.config import Config
-from mmengine.device import get_device
-from mmengine.evaluator import Evaluator
-from mmengine.runner import Runner, set_random_seed
-from torch import nn
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+from mmengine.runner import set_random_seed
 
 from mmptq.adapters import Adapter, find_adapter
 from mmptq.algorithms import RangeCalibration
@@ -24,8 +25,8 @@ from mmptq.engine import (
     check_files,
     check_task_loss,
     check_weights,
-    image_path,
     load_float_checkpoint,
+    plain_files,
     remove_leftovers,
 )
 from mmptq.errors import CalibrationDataError, ConfigError
@@ -36,14 +37,21 @@ from mmptq.evaluation import (
     model_cost,
     profile_model,
 )
-from mmptq.evaluation.row import plain_metrics
+from mmptq.evaluation.row import count_vanished, plain_metrics
 from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
 from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
-from mmptq.runner.checks import check_writable
+from mmptq.runner.checks import (
+    check_classes,
+    check_truth,
+    check_writable,
+    float_model_on,
+    try_evaluator,
+)
 from mmptq.runner.explain import explain_collapse
 from mmptq.runner.fingerprint import stage_fingerprint
+from mmptq.runner.measuring_runner import MeasuringRunner
 from mmptq.runner.prepare_config import calibration_hooks, complete_config
 from mmptq.runner.probe import pipeline_probe
 from mmptq.runner.settings import CalibrationSettings
@@ -54,8 +62,8 @@ BASELINE = "minmax"
 
 
 @RUNNERS.register_module()
-class CalibrationRunner(Runner):
-    """MMEngine's Runner with :meth:`calibrate`.
+class CalibrationRunner(MeasuringRunner):
+    """A Runner with :meth:`calibrate`.
 
     Everything that a user can get wrong is checked before the first long stage. Every finished
     stage is kept in ``<work_dir>/stages``; with ``resume`` a killed run goes on and ends in the
@@ -63,6 +71,7 @@ class CalibrationRunner(Runner):
     """
 
     model: QuantModel
+    test_set: BaseDataset
     resume_stages = False
 
     @classmethod
@@ -78,20 +87,11 @@ class CalibrationRunner(Runner):
         CalibrationSettings.parse(cfg.calib_cfg)
         check_writable(cfg.work_dir)
         hooks = calibration_hooks(cfg)
-        # MMEngine's own `resume` is about training, and would stand in the config that is dumped.
-        resume, cfg.resume = bool(cfg.get("resume")), False
-        try:
-            runner = super().from_cfg(cfg)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"cannot build the runner from the config: {error}") from error
-        runner.resume_stages = resume
+        runner = super().from_cfg(cfg)
+        runner.resume_stages = bool(cfg.get("resume"))
         for hook, priority in hooks:
             runner.register_hook(hook, priority)
         return runner
-
-    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Keep the model bare: calibration exchanges statistics, not gradients."""
-        return model.to(get_device())
 
     def dump_config(self) -> None:
         """Nothing yet: a run that is refused must not replace the config of an earlier one."""
@@ -156,12 +156,15 @@ class CalibrationRunner(Runner):
         # MMEngine builds a model to be trained: its batch norms would learn from what is checked.
         self.model.eval()
         self.adapter.probe = pipeline_probe(self.cfg, self.adapter)
-        self.plan = self.adapter.plan(self.qconfig)
+        self._load_float_weights()
+        with float_model_on("the small random image that it is traced with"):
+            self.plan = self.adapter.plan(self.qconfig)
+        test_set = self._test_set()
         remove_leftovers(Path(self.work_dir) / "stages")
-        data = self._calibration_set()
-        load_float_checkpoint(self.model, self._float_checkpoint(), self.cfg.get("checkpoint_key"))
-        check_weights(self.model)
-        check_activations(self.model, data)
+        data = self._calibration_set(test_set)
+        with float_model_on(data.paths[0]):
+            check_activations(self.model, data)
+        try_evaluator(self.model, self._test_evaluator, test_set)
         self._check_recipe(data)
         self.profile = profile_model(self.adapter, self.adapter.probe.full_size)
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
@@ -201,9 +204,8 @@ class CalibrationRunner(Runner):
             CalibrationDataError: A test image cannot be decoded.
         """
         self.method = method
-        loop = self.build_test_loop(self._test_loop)
         try:
-            return plain_metrics(loop.run())
+            return plain_metrics(self.test_loop.run())
         except AssertionError as error:  # mmcv's; a worker process hands it on with its traceback
             reason = str(error).splitlines()[-1]
             if "failed to load image" not in reason:
@@ -279,17 +281,32 @@ class CalibrationRunner(Runner):
 
     def _add_row(self, results: Results, row: ResultRow) -> None:
         results.add(row)
+        if row.method in count_vanished(results.rows) or not (row.metrics or row.is_float):
+            self.logger.warning(
+                f"{row.method} {row.bits}: metrics are missing, as MMDetection leaves them out "
+                "where a model detects nothing at all; they count as 0"
+            )
         self.call_hook("after_calib_eval", row=row)
 
-    def _calibration_set(self) -> CalibrationSet:
-        """Read and check all data, that of the evaluation too."""
-        cfg = calibration_dataset_cfg(self.cfg)
-        dataset = build_dataset(cfg, "the calibration set")
+    def _load_float_weights(self) -> None:
+        load_float_checkpoint(self.model, self._float_checkpoint(), self.cfg.get("checkpoint_key"))
+        check_weights(self.model)
+
+    def _test_set(self) -> BaseDataset:
+        """Read and check the test set, and build what evaluates on it, once for all rows."""
         test_set = build_dataset(copy.deepcopy(self.cfg.test_dataloader["dataset"]), "the test set")
-        check_files([image_path(test_set, i) for i in range(len(test_set))])
-        self.adapter.check_dataset(dataset, "the calibration set")
+        check_files(plain_files(test_set, range(len(test_set))))
         self.adapter.check_dataset(test_set, "the test set")
-        self._test_evaluator = self._build_evaluator()
+        self.build_test(test_set)
+        check_truth(self._test_evaluator, test_set)
+        return test_set
+
+    def _calibration_set(self, test_set: BaseDataset) -> CalibrationSet:
+        """Read and check the calibration images."""
+        dataset = build_dataset(calibration_dataset_cfg(self.cfg), "the calibration set")
+        self.adapter.check_dataset(dataset, "the calibration set")
+        check_classes(self.model.model, dataset, test_set)
+        self._fit_to(len(dataset))
         data = CalibrationSet(
             dataset,
             self.settings.num_images,
@@ -301,12 +318,17 @@ class CalibrationRunner(Runner):
         warn_about_overlap(data.paths, test_set)
         return data
 
-    def _build_evaluator(self) -> Evaluator:
-        """The test evaluator, which reads its annotations now."""
-        try:
-            return self.build_evaluator(self._test_evaluator)
-        except (OSError, ValueError, AssertionError, KeyError, TypeError) as error:
-            raise ConfigError(f"cannot build test_evaluator: {error}") from error
+    def _fit_to(self, size: int) -> None:
+        """Take all images where there are fewer than the default, unless a number is asked for."""
+        wanted = self.settings.num_images
+        if "num_images" not in self.cfg.calib_cfg and 0 < size < wanted:
+            print_log(
+                f"the calibration set has {size} images, fewer than the default of {wanted}: all "
+                "are taken",
+                logger="current",
+                level=logging.WARNING,
+            )
+            self.settings = replace(self.settings, num_images=size)
 
     def _float_checkpoint(self) -> str:
         path = self._load_from

@@ -1,6 +1,8 @@
 """Command-line options that the tools share, and what they mean for a config."""
 
 import argparse
+import difflib
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +13,7 @@ from mmengine.config import Config, DictAction
 from torch import distributed as dist
 
 from mmptq.errors import ConfigError
-from mmptq.runner.prepare_config import set_data_root
+from mmptq.runner.prepare_config import name_types, set_data_root
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,7 +61,7 @@ def load_config(args: argparse.Namespace, *extra: str | None) -> Config:
     if args.checkpoint_key:
         cfg.checkpoint_key = args.checkpoint_key
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or default_work_dir(args.config)
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or default_work_dir(str(cfg.filename))
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     return cfg
 
@@ -76,21 +78,50 @@ def default_work_dir(config: str) -> str:
     """``work_dirs/<name>``; for ``configs/retinanet/r50.py`` the name is ``retinanet_r50``."""
     path = Path(config).resolve()
     family = f"{path.parent.name}_" if path.parent.parent.name == "configs" else ""
-    return str(Path("work_dirs") / f"{family}{path.stem}")
+    name = path.stem if path.stem.startswith(family) else f"{family}{path.stem}"
+    return str(Path("work_dirs") / name)
 
 
 def read_config(path: str) -> Config:
-    """Parse a config file.
+    """Parse a config file, one that comes with a package (``mmdet::...``) or one of the user's.
 
     Raises:
         ConfigError: It does not exist, or does not parse.
     """
-    if not Path(path).is_file():
+    file = packaged_config(path) if "::" in path else Path(path)
+    if not file.is_file():
         raise ConfigError(f"there is no config file {path}")
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(file)
+        name_types(cfg)
     except Exception as error:
         raise ConfigError(f"cannot parse the config {path}: {error}") from error
+    return cfg
+
+
+def packaged_config(name: str) -> Path:
+    """File of ``package::family/config.py``, which holds for every package with configs.
+
+    MMEngine's own search wants a plain word as the family: it takes no ``gn+ws/...``.
+
+    Raises:
+        ConfigError: There is no such package, or it has no such config.
+    """
+    package, _, config = name.partition("::")
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(f"{name}: no package {package!r} is installed")
+    root = Path(spec.submodule_search_locations[0])
+    # As installed, as in a checkout, and the pure-Python ones.
+    folders = [root / ".mim" / "configs", root.parent / "configs", root / "configs"]
+    file = config if config.endswith(".py") else f"{config}.py"
+    for folder in folders:
+        if (folder / file).is_file():
+            return folder / file
+    known = {p.relative_to(f).as_posix() for f in folders for p in f.rglob("*.py")}
+    close = difflib.get_close_matches(file, known, n=1)
+    hint = f"; did you mean {package}::{close[0]}?" if close else ""
+    raise ConfigError(f"there is no config file {name}{hint}")
 
 
 def init_processes(launcher: str) -> None:

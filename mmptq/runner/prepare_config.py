@@ -3,15 +3,18 @@
 import copy
 import difflib
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
+from mmcv import ops
 from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import MODELS
+from mmengine.utils import get_object_from_string
 
 from mmptq.errors import ConfigError
-from mmptq.registry import HOOKS, build
+from mmptq.registry import HOOKS, build, find_class, type_name
 
 # Wrapper of a family -> the key that names the float model's class.
 WRAPPERS = {"QuantDetector": "detector_type", "QuantClassifier": "classifier_type"}
@@ -36,20 +39,42 @@ DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
 }
 
 
+def name_types(cfg: Config) -> None:
+    """Write every ``type`` of ``cfg`` that is a class, as in a pure-Python config, as its name.
+
+    It is the form of a text config, which all else then deals with, and the form in which MMEngine
+    dumps a config. A class that no name leads to stays.
+    """
+    for entry in nested_dicts(cfg._cfg_dict):
+        for key in ("type", *WRAPPERS.values()):
+            if callable(entry.get(key)):
+                entry[key] = _name_of(entry[key])
+
+
+def _name_of(kind: Any) -> Any:
+    name = getattr(kind, "__qualname__", "")
+    # mmcv looks the function of a non-maximum suppression up among its operators, by bare name.
+    if getattr(ops, name, None) is kind and not inspect.isclass(kind):
+        return name
+    # A path may lead astray where a package has a function of its module's name
+    # (mmdet.models.losses.smooth_l1_loss); the packages above mostly have the class as well.
+    parts = kind.__module__.split(".")
+    paths = (".".join([*parts[:depth], name]) for depth in range(len(parts), 0, -1))
+    return next((path for path in paths if get_object_from_string(path) is kind), kind)
+
+
 def wrap_model(cfg: Config) -> None:
     """Make ``cfg.model`` a quantizable one, if it is a plain detector or classifier."""
     model = cfg.model
-    if str(model["type"]).removeprefix("mmptq.") not in WRAPPERS:
+    if type_name(model) not in WRAPPERS:
         wrapper = "QuantClassifier" if _is_classifier(cfg) else "QuantDetector"
         model[WRAPPERS[wrapper]], model["type"] = model["type"], f"mmptq.{wrapper}"
 
 
 def _is_classifier(cfg: Config) -> bool:
     """Whether ``cfg.model`` is no detector; an unknown type is left to fail as one."""
-    name = cfg.model["type"]
-    with MODELS.switch_scope_and_registry(cfg.get("default_scope", "mmdet")) as registry:
-        cls = name if inspect.isclass(name) else registry.get(name)
-    return cls is not None and not issubclass(cls, BaseDetector)
+    cls = find_class(MODELS, cfg.model["type"], cfg.get("default_scope") or "mmdet")
+    return inspect.isclass(cls) and not issubclass(cls, BaseDetector)
 
 
 def set_data_root(cfg: Config, data_root: str) -> None:
@@ -58,7 +83,7 @@ def set_data_root(cfg: Config, data_root: str) -> None:
     Datasets have ``data_root``; evaluators hold whole annotation paths that begin with it, and so
     may ``load_from``.
     """
-    found = (d.get("data_root") for d in _dicts(cfg._cfg_dict))
+    found = (d.get("data_root") for d in nested_dicts(cfg._cfg_dict))
     old_roots = {root.rstrip("/") + "/" for root in found if root}
     new_root = data_root.rstrip("/") + "/"
 
@@ -68,18 +93,18 @@ def set_data_root(cfg: Config, data_root: str) -> None:
                 return new_root + value[len(root) :]
         return value
 
-    for entry in _dicts(cfg._cfg_dict):
+    for entry in nested_dicts(cfg._cfg_dict):
         for key, value in entry.items():
             if isinstance(value, str) and key in ("data_root", "ann_file", "load_from"):
                 entry[key] = replaced(value)
 
 
-def _dicts(node: Any) -> list[Any]:
+def nested_dicts(node: Any) -> list[Any]:
     """All dicts in nested dicts and lists."""
     if isinstance(node, dict):
-        return [node, *(d for value in node.values() for d in _dicts(value))]
+        return [node, *(d for value in node.values() for d in nested_dicts(value))]
     if isinstance(node, list | tuple):
-        return [d for value in node for d in _dicts(value)]
+        return [d for value in node for d in nested_dicts(value)]
     return []
 
 
@@ -98,8 +123,18 @@ def complete_config(cfg: Config) -> None:
     for key, hint in hints.items():
         if cfg.get(key) is None:
             raise ConfigError(f"the config lacks {key!r}: {hint}")
+    name_types(cfg)
     wrap_model(cfg)
-    cfg.setdefault("calib_cfg", copy.deepcopy(DEFAULT_CALIB))
+    complete_recipe(cfg)
+
+
+def complete_recipe(cfg: Config) -> None:
+    """Give a ``calib_cfg`` that names neither method nor steps those of the default recipe."""
+    given = cfg.get("calib_cfg")
+    if given is None:
+        cfg.calib_cfg = given = {}
+    if isinstance(given, Mapping) and not {"method", "steps"} & set(given):
+        cfg.calib_cfg = {**copy.deepcopy(DEFAULT_CALIB), **given}
 
 
 def calibration_hooks(cfg: Config) -> list[tuple[Hook, str | int | None]]:

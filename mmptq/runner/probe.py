@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmptq.adapters import Adapter, Probe
 from mmptq.adapters.randomness import frozen_random
 from mmptq.evaluation.profile import inference_pipeline, nominal_shape
+from mmptq.registry import type_name
 
 # Of different shape, so that a pipeline that makes all images of one size shows itself.
 _SIZES = ((96, 128), (128, 96))
@@ -71,5 +72,5 @@ def _plain(step: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _loads_labels(step: Mapping[str, Any]) -> bool:
-    name = step["type"] if isinstance(step["type"], str) else step["type"].__name__
+    name = type_name(step)
     return "Load" in name and "Image" not in name

@@ -18,7 +18,8 @@ from mmptq.analysis.landscape import (
     sharpness,
 )
 from mmptq.engine import float_form
-from tests.calibration_support import MakeContext, make_context  # noqa: F401
+from mmptq.models import QConfig, QuantModel, Trace, build_plan
+from tests.calibration_support import W4A4, MakeContext, make_context  # noqa: F401
 
 TASK = {"type": "TaskLoss"}
 
@@ -43,6 +44,18 @@ def test_directions_are_as_long_as_the_weights_and_follow_the_seed() -> None:
     shuffled = random_directions(dict(reversed(weights.items())), seed=3)
     assert torch.equal(shuffled[1]["b"], second["b"])
     assert not torch.equal(random_directions(weights, seed=4)[0]["a"], first["a"])
+
+
+def test_filters_of_a_transposed_convolution_are_its_output_channels() -> None:
+    net = torch.nn.Sequential(torch.nn.ConvTranspose2d(3, 4, 2))
+    plan = build_plan(net, Trace(calls={"0": [0]}), QConfig.parse(W4A4))
+    model = QuantModel(net, "net")
+    model.prepare(plan)
+    before = net[0].weight.clone()
+    WeightPlane(model, seed=0).move((1.0, 0.0))
+    moved = net[0].weight - before
+    norms = [x.transpose(0, 1).flatten(1).norm(dim=1) for x in (moved, before)]
+    torch.testing.assert_close(*norms)
 
 
 def test_plane_moves_and_returns_exactly(make_context: MakeContext) -> None:  # noqa: F811

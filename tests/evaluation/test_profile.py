@@ -5,10 +5,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from mmptq.adapters import Adapter
 from mmptq.evaluation import nominal_shape, profile_model
-from mmptq.evaluation.profile import layer_macs
+from mmptq.evaluation.profile import ProductProfile, layer_macs
 
 
 class Toy(nn.Module):
@@ -55,6 +56,47 @@ def test_counts_of_a_toy_model_by_hand():
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     assert model.training and model.norm.training
     assert not any(m._forward_hooks for m in model.modules())
+
+
+class Odd(nn.Module):
+    """Modules with a weight that are no layers, and products of none."""
+
+    class Twice(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x) + super().forward(x)
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm((8, 6))
+        self.up = nn.ConvTranspose2d(3, 6, 2, groups=3, bias=False)
+        self.twice = self.Twice(6, 4, 1)
+        self.made = weight_norm(nn.Conv2d(4, 2, 1))
+        self.idle = self.Twice(2, 2, 1)
+
+    def forward(self, image):
+        return self.made(self.twice(self.up(self.norm(image)))) @ image.new_ones(7, 5)
+
+
+class OddAdapter(ToyAdapter):
+    @classmethod
+    def handles(cls, model):
+        return isinstance(model, Odd)
+
+
+def test_what_is_no_layer():
+    model = Odd()
+    profile = profile_model(OddAdapter(model), (8, 6))
+    layers = {layer.name: layer for layer in profile.layers}
+    assert list(layers) == ["up", "twice", "made", "idle"]
+    assert layers["up"].macs == (3 * 8 * 6 * 2 * 4,)
+    assert (layers["up"].out_channels, layers["up"].steps) == (6, 3)
+    assert layers["twice"].macs == (2 * 9 * 7 * 4 * 6,)
+    assert layers["made"].macs == (9 * 7 * 2 * 4,) and layers["made"].numel == 8
+    assert layers["idle"].macs == ()
+    assert profile.products == (ProductProfile("", "Odd", 2 * 9 * 7 * 5),)
+    # Of a norm's weight both factors are stored, and the weight itself when it is quantized.
+    assert profile.numel == sum(p.numel() for p in model.parameters())
+    assert profile.expanded_numel == profile.numel - 2
 
 
 def brute_force_macs(layer, x):

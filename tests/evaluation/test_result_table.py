@@ -89,3 +89,32 @@ def test_the_best_row_is_quantized_and_has_a_value():
 
 def test_a_zero_map_is_a_value():
     assert best_row([row("float", bbox_mAP=0.9), row("a", bbox_mAP=0.0)]) == 1
+
+
+def of_sets(method, **values):
+    names = {"a": "A/coco/bbox_mAP", "b": "B/pascal_voc/mAP", "s": "B/pascal_voc/seconds"}
+    return row(method, **{names[key]: value for key, value in values.items()})
+
+
+def test_every_set_has_its_columns_and_its_difference():
+    rows = [of_sets("float", a=0.5, b=0.71, s=2.0), of_sets("mmse", a=0.45, b=0.7, s=2.5)]
+    table = {c.title: c.cells for c in columns(rows, "accuracy")}
+    assert list(table)[3:] == ["A mAP", "A vs float", "B mAP", "B vs float", "B seconds"]
+    assert [table[title][1] for title in list(table)[3:]] == ["45.0", "-5.0", "70.0", "-1.0", "2.5"]
+
+
+def test_metrics_of_one_heading_are_told_apart():
+    rows = [row("float", bbox_mAP=0.5, mAP=0.7, own=3.25)]
+    titles = [c.title for c in columns(rows, "accuracy")]
+    assert titles[3:] == ["bbox_mAP", "vs float", "mAP", "own"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["mAP", "AP50", "A/voc/mAP", "B/coco/segm_mAP_50", "AR_s@1000", "recall@100@0.5"],
+)
+def test_fractions_are_in_percent_and_differences_in_points(key):
+    rows = [row("float", **{key: 0.5}), row("m", **{key: 0.437})]
+    assert format_metric(key, 0.437) == "43.7"
+    title = next(c.title for c in columns(rows) if c.title.endswith("vs float"))
+    assert cells(rows, title) == ["-", "-6.3"]

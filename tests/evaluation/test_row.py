@@ -7,6 +7,7 @@ import torch
 
 from mmptq.errors import MmptqError
 from mmptq.evaluation import ResultRow
+from mmptq.evaluation.row import count_vanished
 
 
 def test_metrics_lose_their_prefix_and_what_is_no_number():
@@ -60,3 +61,24 @@ def test_malformed_rows(change):
         del data["w_bits"]
     with pytest.raises(MmptqError, match="w_bits|bbox_mAP = 'high'"):
         ResultRow.from_dict(data)
+
+
+def test_metrics_of_several_sets_keep_their_prefix():
+    one = {"A/coco/bbox_mAP": 0.4, "A/coco/bbox_mAP_50": 0.6}
+    assert ResultRow("m", "full", 4, 4, one).metrics == {"bbox_mAP": 0.4, "bbox_mAP_50": 0.6}
+    both = one | {"B/pascal_voc/mAP": 0.5}
+    row = ResultRow("m", "full", 4, 4, both)
+    assert row.metrics == both
+    assert ResultRow.from_dict(json.loads(json.dumps(row.to_dict()))) == row
+
+
+def test_metrics_that_vanish_count_as_nothing_found():
+    rows = [
+        ResultRow("float", "-", 32, 32),
+        ResultRow("minmax", "full", 1, 1),
+        ResultRow("mmse", "full", 4, 4, {"bbox_mAP": 0.3, "bbox_mAP_l": -1.0, "loss": 2.0}),
+    ]
+    assert count_vanished(rows) == ["minmax"]
+    assert rows[1].metrics == {"bbox_mAP": 0.0, "bbox_mAP_l": -1.0, "loss": 0.0}
+    assert rows[0].metrics == {}  # not evaluated
+    assert count_vanished(rows) == []

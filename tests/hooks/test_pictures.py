@@ -141,3 +141,26 @@ def test_results_without_boxes_are_ignored(runner):
 
 def test_images_of_one_name_get_different_files():
     assert module._file_names(["a/x.png", "b/x.png", "b/y.png"]) == ["x.jpg", "x_2.jpg", "y.jpg"]
+
+
+def test_nothing_that_goes_wrong_ends_the_run(images, runner, monkeypatch):
+    said = []
+    monkeypatch.setattr(module, "print_log", lambda text, **_: said.append(text))
+    strange = sample(images[0], 0.9)
+    del strange.pred_instances.scores
+    hook = DetectionPictureHook()
+    runner.method = "float"
+    hook.before_test(runner)
+    hook.after_test_iter(runner, 0, None, [strange])
+    hook.after_test_iter(runner, 1, None, [strange])
+    hook._chosen = [images[0]]
+    runner.visualizer = None
+    hook.after_calibrate(runner, None)
+    assert len(said) == 1
+    assert said[0].startswith("no pictures: ")
+
+
+def test_several_sets_of_other_classes(images, runner, tmp_path):
+    runner.visualizer.dataset_meta = [{"classes": ("digit",)}, {"classes": ("cell",)}]
+    run(DetectionPictureHook(num_images=1), runner, images)
+    assert len(list((tmp_path / "pictures").iterdir())) == 1

@@ -86,3 +86,21 @@ def test_gradient_reaches_only_roundings_that_are_undecided_and_unclipped() -> N
     learned = AdaptiveRoundingQuantizer(source, w)
     learned(w).sum().backward()
     assert (learned.v.grad.flatten() != 0).tolist() == [True, False, False]
+
+
+def test_channels_along_another_axis() -> None:
+    """As those of a transposed convolution: the same as with the axes swapped."""
+    source = UniformQuantizer(4, ch_axis=1, num_channels=3)
+    clips = torch.tensor([0.5, 1.0, 2.0])
+    source.set_range(-clips, clips)
+    first = UniformQuantizer(4, ch_axis=0, num_channels=3)
+    first.set_range(-clips, clips)
+    w = weight()
+    made = AdaptiveRoundingQuantizer(source, w.transpose(0, 1))
+    wanted = AdaptiveRoundingQuantizer(first, w)
+    torch.nn.init.normal_(made.v, generator=torch.Generator().manual_seed(0))
+    wanted.v.data = made.v.data.transpose(0, 1).contiguous()
+    made(w.transpose(0, 1)).square().sum().backward()
+    wanted(w).square().sum().backward()
+    assert torch.equal(made.rounded(), wanted.rounded().transpose(0, 1))
+    assert torch.equal(made.v.grad, wanted.v.grad.transpose(0, 1))

@@ -206,3 +206,18 @@ def test_learned_rounding_starts_from_the_weight_and_ends_beside_it() -> None:
     again.prepare_rounding(weight).data.copy_(v.data)
     again.start_rounding(weight, keep=True)  # after a snapshot
     assert torch.equal(again(weight), learned(weight))
+
+
+def test_gradients_with_channels_along_another_axis() -> None:
+    """As those of a transposed convolution: the same as with the axes swapped."""
+    x, grads = sample(), []
+    clips = torch.tensor([0.5, 1.0, 2.0])
+    for axis in (1, 0):
+        source = UniformQuantizer(3, ch_axis=axis, num_channels=3)
+        source.set_range(-clips, clips)
+        learned = LearnedStepQuantizer(source)
+        moved = x.movedim(1, axis).clone().requires_grad_()
+        learned(moved).pow(3).sum().backward()
+        assert torch.equal(learned(moved), source(moved))
+        grads.append((learned.log_gain.grad, moved.grad.movedim(axis, 1)))
+    torch.testing.assert_close(grads[0], grads[1])

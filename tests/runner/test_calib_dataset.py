@@ -1,6 +1,7 @@
 import logging
 
 import pytest
+from mmcv.transforms import LoadAnnotations, LoadImageFromFile, Resize
 from mmengine.logging import MMLogger
 
 from mmptq.errors import CalibrationDataError, ConfigError
@@ -57,12 +58,56 @@ def test_own_calibration_set_comes_first():
     assert own["pipeline"] == [LOAD, PACK]
 
 
-@pytest.mark.parametrize("wrappers", [(), ("RepeatDataset",)])
-def test_several_sets_need_a_choice(wrappers):
-    several = dict(type="ConcatDataset", datasets=[TRAIN, TRAIN])
-    cfg = dict(train_dataloader=dict(dataset=wrapped(several, *wrappers)), test_dataloader=TEST)
-    with pytest.raises(ConfigError, match="ConcatDataset of several sets.*calib_dataloader"):
-        calibration_dataset_cfg(cfg)
+OTHER = dict(TRAIN, ann_file="other.json")
+
+
+@pytest.mark.parametrize("wrappers", [(), ("RepeatDataset",), ("MultiImageMixDataset",)])
+@pytest.mark.parametrize(
+    "several",
+    [
+        dict(type="ConcatDataset", datasets=[TRAIN, wrapped(OTHER, "RepeatDataset")]),
+        [TRAIN, OTHER],
+    ],
+)
+def test_several_sets_are_taken_together(wrappers, several):
+    test = dict(dataset=dict(type="ConcatDataset", datasets=[TEST["dataset"]] * 2))
+    cfg = dict(train_dataloader=dict(dataset=wrapped(several, *wrappers)), test_dataloader=test)
+    found = calibration_dataset_cfg(cfg)
+    assert found["type"] == "ConcatDataset"
+    assert [inner["ann_file"] for inner in found["datasets"]] == ["train.json", "other.json"]
+    assert [inner["pipeline"] for inner in found["datasets"]] == [[LOAD, LABELS, RESIZE, PACK]] * 2
+
+
+def test_labels_are_loaded_as_in_training():
+    masks = dict(type="mmdet.LoadAnnotations", with_bbox=True, with_mask=True, poly2mask=False)
+    proposals = dict(type="LoadProposals", num_max_proposals=9)
+    train = dict(TRAIN, pipeline=[LOAD, masks, dict(type="RandomFlip"), PACK])
+    test = [LOAD, proposals, RESIZE, LABELS, PACK]
+    cfg = dict(
+        train_dataloader=dict(dataset=wrapped(train, "MultiImageMixDataset")),
+        test_dataloader=dict(dataset=dict(type="CocoDataset", pipeline=test)),
+    )
+    found = calibration_dataset_cfg(cfg)["pipeline"]
+    assert found == [LOAD, proposals, masks, RESIZE, PACK]
+
+
+class PolygonLabels(LoadAnnotations):
+    """A label loader by its class, whatever its name."""
+
+
+def test_label_loaders_are_known_by_their_class():
+    steps = [dict(type=LoadImageFromFile), dict(type=Resize, scale=(9, 9)), PACK]
+    own = dict(type=PolygonLabels, with_mask=True)
+    assert labels_first(steps, [dict(type=LoadImageFromFile), own]) == [
+        steps[0],
+        own,
+        *steps[1:],
+    ]
+
+
+def test_an_image_loader_of_any_name_comes_first():
+    reader = dict(type="LmdbReader")
+    assert labels_first([reader, RESIZE, PACK]) == [reader, LABELS, RESIZE, PACK]
 
 
 @pytest.mark.parametrize("missing", ["train_dataloader", "test_dataloader"])

@@ -184,3 +184,25 @@ def test_priority_of_a_hook():
 def test_bad_hooks(changes, message):
     with pytest.raises(ConfigError, match=message):
         calibration_hooks(Config(dict(calib_hooks=changes)))
+
+
+@pytest.mark.parametrize("given", [None, {}, dict(num_images=9), dict(seed=3, baseline=False)])
+def test_partial_recipe_is_completed(given):
+    cfg = detector()
+    if given is not None:
+        cfg.calib_cfg = given
+    complete_config(cfg)
+    assert cfg.calib_cfg.to_dict() == {**DEFAULT_CALIB, **(given or {})}
+    assert CalibrationSettings.parse(cfg.calib_cfg).method == "mmse"
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [(dict(method="mine"), "steps"), (dict(steps=DEFAULT_CALIB["steps"]), "method")],
+)
+def test_half_a_recipe_is_not_guessed(given, missing):
+    cfg = detector()
+    cfg.calib_cfg = given
+    complete_config(cfg)
+    with pytest.raises(ConfigError, match=f"calib_cfg.{missing} is missing"):
+        CalibrationSettings.parse(cfg.calib_cfg)

@@ -60,3 +60,10 @@ def test_bad_input_ends_with_its_name(files):
     assert done.stderr.startswith("error: predictions: cannot read")
     assert "missing.bbox.json" in done.stderr
     assert "at least 2" in run(files / "val.json", files / "half.bbox.json", "--samples", 1).stderr
+
+
+def test_a_model_that_detects_nothing_is_told(files):
+    (files / "nothing.bbox.json").write_text("[]")
+    done = run(files / "val.json", files / "exact.bbox.json", files / "nothing.bbox.json")
+    assert done.returncode != 0
+    assert "nothing.bbox.json holds no detections: the model detected nothing" in done.stderr

@@ -304,13 +304,6 @@ def test_checkpoint_is_of_another_family(tiny_project, refused):
     assert_words(message, path, "another model", "neck.")
 
 
-def test_checkpoint_has_other_classes(tiny_project, refused):
-    # The annotations fit, but the weights are of a model with 4 classes.
-    path = tiny_project("retinanet").checkpoint
-    message = refused("model = dict(bbox_head=dict(num_classes=7))")
-    assert_words(message, path, "retina_cls", "num_classes")
-
-
 def test_quantized_checkpoint_in_place_of_the_float_one(calibrated, refused):
     path = calibrated("retinanet").checkpoint
     assert_words(refused("", "--checkpoint", path), path, "is a quantized checkpoint", "float")

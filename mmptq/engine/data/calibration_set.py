@@ -1,18 +1,23 @@
 """The calibration images: chosen by seed, checked, decoded once."""
 
 import copy
-import os.path as osp
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.dist import get_rank, get_world_size
+from mmengine.logging import print_log
 
 from mmptq.adapters.randomness import frozen_random
+from mmptq.engine.data.images import check_files, image_path, plain_files
 from mmptq.engine.storage.tensor_cache import TensorCache
 from mmptq.errors import CalibrationDataError
+
+# Pixels by which an annotated width or height may be off.
+_SIZE_TOLERANCE = 2
 
 
 class CalibrationSet:
@@ -47,17 +52,23 @@ class CalibrationSet:
     ) -> None:
         self.indices = choose_images(len(dataset), num_images, seed)
         self.paths = [image_path(dataset, i) for i in self.indices]
-        check_files(self.paths)
+        check_files(plain_files(dataset, self.indices))
         own = list(range(get_rank(), num_images, get_world_size()))
         self.num_images, self.batch_size = len(own), batch_size
         self.positions = own[::batch_size]
         self._images = TensorCache(cache_gb, folder)
         self._samples: list[Any] = []
+        dropped: dict[str, int] = {}
+        unsized: list[str] = []
         for position in own:
             index = self.indices[position]
             # A pipeline that distorts at random does it in the same way every time.
             with frozen_random(seed + index):
                 data = load_sample(dataset, index)
+            if objects := drop_empty_boxes(data["data_samples"]):
+                dropped[self.paths[position]] = objects
+            if 0 in _annotated_size(dataset, index):
+                unsized.append(self.paths[position])
             self._images.append(data["inputs"])
             self._samples.append(data["data_samples"])
             if batch_size > 1 and data["inputs"].shape != self._images[0].shape:
@@ -66,6 +77,7 @@ class CalibrationSet:
                     f"the first calibration image {tuple(self._images[0].shape)}; resize or crop "
                     "to one size, or set calib_cfg.batch_size = 1"
                 )
+        _warn_about(dropped, unsized)
 
     def __len__(self) -> int:
         """Number of batches."""
@@ -102,36 +114,9 @@ def choose_images(size: int, num_images: int, seed: int) -> list[int]:
     if num_images > size:
         raise CalibrationDataError(
             f"calib_cfg.num_images = {num_images}, but the calibration set has {size} images; "
-            f"set it to {size} or less"
+            f"set it to {size} or less: --cfg-options calib_cfg.num_images={size}"
         )
     return np.random.RandomState(seed).permutation(size)[:num_images].tolist()
-
-
-def image_path(dataset: BaseDataset, index: int) -> str:
-    """Path of an image of ``dataset``."""
-    return dataset.get_data_info(index)["img_path"]
-
-
-def check_files(paths: Sequence[str]) -> None:
-    """Make sure that all local files exist and hold something.
-
-    Raises:
-        CalibrationDataError: Some do not (their number and the first).
-    """
-    # A remote path ("s3://...") is left to its file backend.
-    local = [path for path in paths if "://" not in path]
-    missing = [path for path in local if not osp.isfile(path)]
-    if missing:
-        raise CalibrationDataError(
-            f"{len(missing)} of {len(paths)} images do not exist, first {missing[0]}; check "
-            "data_root (--data-root) and data_prefix"
-        )
-    empty = [path for path in local if osp.getsize(path) == 0]
-    if empty:
-        raise CalibrationDataError(
-            f"{len(empty)} of {len(paths)} images are empty files, first {empty[0]}; replace or "
-            "remove them"
-        )
 
 
 def load_sample(dataset: BaseDataset, index: int) -> dict[str, Any]:
@@ -140,19 +125,62 @@ def load_sample(dataset: BaseDataset, index: int) -> dict[str, Any]:
     Raises:
         CalibrationDataError: It cannot be read, or its size is not the annotated one.
     """
-    info = dataset.get_data_info(index)
+    path = image_path(dataset, index)
     try:
         data = dataset[index]
     except Exception as error:
         raise CalibrationDataError(
-            f"cannot load calibration image {info['img_path']}: {error or type(error).__name__}; "
+            f"cannot load calibration image {path}: {error or type(error).__name__}; "
             "replace or remove the file"
         ) from error
-    annotated = (info.get("height"), info.get("width"))
-    found = tuple(data["data_samples"].ori_shape[:2])
-    if None not in annotated and annotated != found:
-        raise CalibrationDataError(
-            f"{info['img_path']} is {found[1]}x{found[0]}, its annotation says "
-            f"{annotated[1]}x{annotated[0]}; the annotation file belongs to other images"
-        )
+    annotated = _annotated_size(dataset, index)
+    # Some tools round in another way, or leave 0 for what they do not know.
+    if annotated and all(annotated):
+        found = tuple(data["data_samples"].ori_shape[:2])
+        if max(abs(a - b) for a, b in zip(annotated, found, strict=True)) > _SIZE_TOLERANCE:
+            raise CalibrationDataError(
+                f"{path} is {found[1]}x{found[0]}, its annotation says "
+                f"{annotated[1]}x{annotated[0]}; the annotation file belongs to other images"
+            )
     return data
+
+
+def drop_empty_boxes(sample: Any) -> int:
+    """Take objects away whose box has no area or is not finite: a loss would be infinite.
+
+    Returns:
+        How many there were.
+    """
+    objects = sample.get("gt_instances")
+    boxes = None if objects is None else objects.get("bboxes")
+    corners = getattr(boxes, "tensor", boxes)
+    if corners is None or corners.shape[-1] != 4:
+        return 0
+    keep = corners.isfinite().all(1) & (corners[:, 2:] > corners[:, :2]).all(1)
+    if not bool(keep.all()):
+        sample.gt_instances = objects[keep]
+    return int((~keep).sum())
+
+
+def _annotated_size(dataset: BaseDataset, index: int) -> tuple[int, ...]:
+    """``(height, width)``, or nothing where the annotation tells none."""
+    info = dataset.get_data_info(index)
+    size = (info.get("height"), info.get("width"))
+    return () if None in size else size
+
+
+def _warn_about(dropped: dict[str, int], unsized: list[str]) -> None:
+    if dropped:
+        print_log(
+            f"{sum(dropped.values())} objects of the calibration images have a box without area or "
+            f"with NaN, first in {next(iter(dropped))}; they are left out",
+            logger="current",
+            level=logging.WARNING,
+        )
+    if unsized:
+        print_log(
+            f"the annotations give {len(unsized)} calibration images a width or height of 0, first "
+            f"{unsized[0]}; MMDetection may drop their objects",
+            logger="current",
+            level=logging.WARNING,
+        )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.registry import DATASETS, init_default_scope
 
-from mmptq.engine import CalibrationSet, check_files
+from mmptq.engine import CalibrationSet
 from mmptq.engine.data import calibration_set as module
 from mmptq.engine.data.calibration_set import choose_images
 from mmptq.errors import CalibrationDataError
@@ -116,11 +116,3 @@ def test_a_batch_may_be_written_to(dataset, tmp_path):
 def test_too_few_images(size, message):
     with pytest.raises(CalibrationDataError, match=message):
         choose_images(size, 8, 0)
-
-
-def test_missing_files_are_counted_and_the_first_is_named(dataset, tmp_path):
-    paths = [dataset.get_data_info(i)["img_path"] for i in range(NUM_TRAIN)]
-    check_files(paths)
-    check_files(["s3://bucket/image.png"])
-    with pytest.raises(CalibrationDataError, match="2 of 11 images do not exist, first none/a.png"):
-        check_files([*paths, "none/a.png", "none/b.png"])

@@ -1,4 +1,4 @@
-"""Checks that come before any long work."""
+"""Whether results can be written."""
 
 import os
 from pathlib import Path
