@@ -1,7 +1,7 @@
 """The families of the conformance test: stock configs of MMDetection, made small."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Family:
         gain: Factors of the float weights, by patterns of module names.
         quick: Whether it belongs to the quick subset.
         refused: Texts of the refusals that are right, by recipe.
+        in_float: Kinds of multiply-adds that stay in float, as the plan names them.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Family:
     gain: Mapping[str, float] = field(default_factory=dict)
     quick: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
+    in_float: Sequence[str] = ()
 
     def load(self) -> Config:
         """The narrow config, without data and without weights to fetch."""
@@ -80,12 +82,13 @@ def _parse(name: str, entry: dict[str, Any], shared: Mapping[str, Any]) -> Famil
     for group in entry.pop("narrow", ()):
         changes |= shared[group]
     changes |= entry.pop("changes", {})
-    expect = entry.pop("expect", {})
+    expect = dict(entry.pop("expect", {}))
+    in_float = expect.pop("plan", {}).get("in_float", ())
     unknown = set(expect) - set(RECIPES) | set(entry) - {"config", "first", "gain", "quick"}
     if unknown:
         raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
     refused = {recipe: outcome["refused"] for recipe, outcome in expect.items()}
-    return Family(name, changes=changes, refused=refused, **entry)
+    return Family(name, changes=changes, refused=refused, in_float=in_float, **entry)
 
 
 def dicts(node: Any) -> Iterator[dict[str, Any]]:
