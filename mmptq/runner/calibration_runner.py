@@ -41,7 +41,12 @@ from mmptq.evaluation.row import count_vanished, plain_metrics
 from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
-from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
+from mmptq.runner.calib_dataset import (
+    build_dataset,
+    calibration_dataset_cfg,
+    check_label_loader,
+    warn_about_overlap,
+)
 from mmptq.runner.checks import (
     annotation_at_fault,
     check_classes,
@@ -306,6 +311,7 @@ class CalibrationRunner(Runner):
         check_files(plain_files(test_set, range(len(test_set))))
         self.adapter.check_dataset(dataset, "the calibration set")
         self.adapter.check_dataset(test_set, "the test set")
+        check_label_loader(dataset)
         check_classes(self.model.model, dataset, test_set)
         self._test_evaluator = self._build_evaluator()
         check_truth(self._test_evaluator, test_set)
