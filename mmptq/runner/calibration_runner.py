@@ -164,12 +164,12 @@ class CalibrationRunner(MeasuringRunner):
         self._load_float_weights()
         with float_model_on("the small random image that it is traced with"):
             self.plan = self.adapter.plan(self.qconfig)
-        test_set = self._test_set()
+        self.test_set = self._test_set()
         remove_leftovers(Path(self.work_dir) / "stages")
-        data = self._calibration_set(test_set)
+        data = self._calibration_set()
         with float_model_on(data.paths[0]):
             check_activations(self.model, data)
-        try_evaluator(self.model, self._test_evaluator, test_set)
+        try_evaluator(self.model, self._test_evaluator, self.test_set)
         self._check_recipe(data)
         self.profile = profile_model(self.adapter, self.adapter.probe.full_size)
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
@@ -306,12 +306,12 @@ class CalibrationRunner(MeasuringRunner):
         check_truth(self._test_evaluator, test_set)
         return test_set
 
-    def _calibration_set(self, test_set: BaseDataset) -> CalibrationSet:
+    def _calibration_set(self) -> CalibrationSet:
         """Read and check the calibration images."""
         dataset = build_dataset(calibration_dataset_cfg(self.cfg), "the calibration set")
         self.adapter.check_dataset(dataset, "the calibration set")
         check_label_loader(dataset)
-        check_classes(self.model.model, dataset, test_set)
+        check_classes(self.model.model, dataset, self.test_set)
         self._fit_to(len(dataset))
         data = CalibrationSet(
             dataset,
@@ -321,7 +321,7 @@ class CalibrationRunner(MeasuringRunner):
             Path(self.work_dir) / "stages",
             self.settings.batch_size,
         )
-        warn_about_overlap(data.paths, test_set)
+        warn_about_overlap(data.paths, self.test_set)
         return data
 
     def _fit_to(self, size: int) -> None:

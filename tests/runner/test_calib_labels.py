@@ -34,7 +34,7 @@ def test_labels_are_loaded_before_geometry_changes() -> None:
 
 def test_missing_labels_are_loaded() -> None:
     moved = labels_first([dict(type="mmdet.LoadImageFromFile"), dict(type="mmdet.PackDetInputs")])
-    assert moved[1] == dict(type="LoadAnnotations", with_bbox=True)
+    assert moved[1] == dict(type="mmdet.LoadAnnotations", with_bbox=True)
 
 
 def test_boxes_are_scaled_with_the_image(tmp_path: Path) -> None:

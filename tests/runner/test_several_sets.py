@@ -68,7 +68,7 @@ def test_concatenated_sets_with_an_evaluator_each(config, project, calibrated):
         assert {"A/coco/bbox_mAP", "B/pascal_voc/mAP", "B/pascal_voc/AP50"} <= set(row.metrics)
     one = calibrated("retinanet").results.float_row.metrics["bbox_mAP"]
     assert results.rows[0].metrics["A/coco/bbox_mAP"] == one
-    lines = results.to_text(300).splitlines()
+    lines = results.to_text(300).strip("\n").splitlines()
     assert [lines[0].count(title) for title in ("A vs float", "B vs float", "B AP50")] == [1, 1, 1]
     assert pictures
 
@@ -132,7 +132,7 @@ def test_stock_voc(config, project, tmp_path):
     runner = CalibrationRunner.from_cfg(config)
     results = runner.calibrate()
     assert set(results.rows[-1].metrics) == {"mAP", "AP50"}
-    title, _, row = results.to_text(200).splitlines()[:3]
+    title, _, row = results.to_text(200).strip("\n").splitlines()[:3]
     assert title.split()[3:6] == ["mAP", "vs", "float"]
     assert row.split()[3] == f"{100 * results.rows[0].metrics['mAP']:.1f}"
 
