@@ -15,9 +15,6 @@ from mmptq.runner.calib_dataset import (
 LOAD, PACK = dict(type="LoadImageFromFile"), dict(type="PackDetInputs")
 RESIZE = dict(type="Resize", scale=(9, 9))
 LABELS = dict(type="mmdet.LoadAnnotations", with_bbox=True)
-    dict(type="Resize", scale=(9, 9)),
-    dict(type="mmdet.LoadAnnotations", with_bbox=True),
-)
 TRAIN = dict(type="CocoDataset", ann_file="train.json", pipeline=[LOAD, LABELS, PACK])
 TEST = dict(dataset=dict(type="CocoDataset", ann_file="val.json", pipeline=[LOAD, RESIZE, PACK]))
 
