@@ -25,7 +25,8 @@ class ExpandedConditionalAttention(nn.Module):
     @classmethod
     def from_float(cls, attention: nn.Module) -> nn.Module:
         """Make one that shares the parameters and modules of ``attention``."""
-        new = share(_expanded(type(attention)), attention)
+        original: Any = type(attention)
+        new = share(_expanded(original), attention)
         new.product = AttentionProduct().train(attention.training)
         return new
 
