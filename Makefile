@@ -1,6 +1,7 @@
 # make install   a local environment in .venv with everything (the first time compiles mmcv's operators)
 # make demo      install, then quantize the detector that ships with the project and show the table
 # make test      install, then run the tests
+# make conformance   every recipe on every family of detectors; writes docs/families.md (an hour)
 # make lint      ruff: rules and format
 # make types     mypy
 # make check     say what is installed, and how to mend what is not
@@ -38,7 +39,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.stamp-mmptq
 
-.PHONY: help install demo test lint types check clean clean-all FORCE
+.PHONY: help install demo test conformance lint types check clean clean-all FORCE
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -78,6 +79,12 @@ demo: install
 
 test: install
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+# The recipes of one family share its float model: they go to one worker.
+conformance: install
+	@status=0; $(PY) -m pytest $(PYTEST_ARGS) --dist loadgroup -m conformance tests/conformance \
+		--junitxml work_dirs/conformance.xml || status=$$?; \
+	$(PY) tools/conformance_table.py && exit $$status
 
 lint: install
 	$(PY) -m ruff check .

@@ -48,7 +48,7 @@ def test_demo_commands_run(tmp_path: Path) -> None:
 def test_commands_that_need_data_plan_without_it(tmp_path: Path) -> None:
     own = ROOT / "tests/data/my_mmdet_config.py"
     needing = [c for c in commands("python tools/quantize.py") if "configs/demo/" not in c]
-    assert len(needing) == 3
+    assert len(needing) == 4
     for command in needing:
         command = command.replace("my_mmdet_config.py", str(own)).replace(" --dry-run", "")
         assert "layers" in run(f"{command} --dry-run", tmp_path)

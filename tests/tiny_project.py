@@ -220,12 +220,14 @@ def draw(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def find_objects(model: nn.Module, data: dict[str, Any]) -> list[tuple[list[float], int]]:
+def find_objects(
+    model: nn.Module, data: dict[str, Any], least_side: float = 4.0
+) -> list[tuple[list[float], int]]:
     """The three best detections that are of some size: ``([x, y, w, h], class index)``."""
     found = model.test_step(pseudo_collate([data]))[0].pred_instances
     objects = []
     for (x1, y1, x2, y2), label in zip(found.bboxes.tolist(), found.labels.tolist(), strict=True):
-        if x2 - x1 >= 4 and y2 - y1 >= 4:
+        if x2 - x1 >= least_side and y2 - y1 >= least_side:
             objects.append(([x1, y1, x2 - x1, y2 - y1], label))
     return objects[:3]
 

@@ -15,7 +15,7 @@ from mmptq.fileio import atomic_write
 from mmptq.runner import MeasuringRunner
 from mmptq.runner.calib_dataset import build_dataset
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
-from mmptq.runner.prepare_config import wrap_model
+from mmptq.runner.prepare_config import check_measurable, wrap_model
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,6 +32,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
+    check_measurable(cfg)
     wrap_model(cfg)
     # MMEngine's own loader refuses what it does not know and passes over what is missing.
     cfg.load_from = None

@@ -61,7 +61,8 @@ def find_blame(context: CalibrationContext, images: int = 2, worst: int = 5) -> 
     model = context.model
     found = []
     with float_form(model):
-        evaluator = LossEvaluator(context, _OBJECTIVE, positions=range(images))
+        # Never the same outputs are reused twice: comparing each would be a second sweep.
+        evaluator = LossEvaluator(context, _OBJECTIVE, check=False, positions=range(images))
         named = list(_named(model))
         for layers, which, quantizer in context.track(named, "each quantizer alone", len(named)):
             with _alone(quantizer):
@@ -94,14 +95,16 @@ def overrides(blamed: list[Blame], plan: Plan) -> list[dict[str, Any]]:
 
 
 def _named(model: QuantModel) -> Iterator[tuple[tuple[str, ...], str, UniformQuantizer]]:
+    """In the order of execution, so that each is close behind the one before."""
     assert model.plan is not None
-    for name, quantizer in model.weight_quantizers().items():
-        if quantizer.calibrated:
-            yield (name,), "weight", quantizer
-    for site, quantizer in model.sites.items():
-        if quantizer.calibrated:
-            readers = tuple(layer.name for layer in model.plan.layers if site in layer.inputs)
-            yield readers, "act", quantizer
+    weights = model.weight_quantizers()
+    for layer in model.plan.layers:
+        for site in model.plan.sites:
+            if site.owner == layer.name and model.sites[site.name].calibrated:
+                readers = tuple(x.name for x in model.plan.layers if site.name in x.inputs)
+                yield readers, "act", model.sites[site.name]
+        if layer.name in weights and weights[layer.name].calibrated:
+            yield (layer.name,), "weight", weights[layer.name]
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import copy
 import os.path as osp
+import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,12 +12,15 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, TRANSFORMS
 
-from mmptq.engine import image_path
+from mmptq.engine import image_path, inner_datasets
 from mmptq.errors import CalibrationDataError, ConfigError, MmptqError
 from mmptq.runner.checks import annotation_at_fault, check_class_names
 
 # Pack images with a label in place of boxes; theirs is in the dataset, nothing loads it.
 _CLASS_PACKERS = ("PackClassInputs", "PackInputs")
+
+_NAME = re.compile("Load.*Annotations")
+_BOXES = {"type": "mmdet.LoadAnnotations", "with_bbox": True}
 
 # numpy's words when MMEngine packs the annotations of no images into one array.
 _NO_IMAGES = "need at least one array to concatenate"
@@ -66,9 +71,7 @@ def labels_first(pipeline: Any, train_pipeline: Any = None) -> list[Any]:
     # Whatever it is called, the first transform is what brings the image.
     loaders = [0, *(i for i, step in enumerate(rest) if "Load" in _name(step))]
     place = loaders[-1] + 1
-    return (
-        rest[:place] + (labels or [{"type": "LoadAnnotations", "with_bbox": True}]) + rest[place:]
-    )
+    return rest[:place] + (labels or [copy.deepcopy(_BOXES)]) + rest[place:]
 
 
 def inner_sets(dataset: Any) -> Iterator[Any]:
@@ -113,11 +116,13 @@ def _name(step: Any) -> str:
 
 def _loads_labels(step: Any) -> bool:
     """Whether a transform reads annotations: by its class, or by its name like mmdet's others."""
+    kind = TRANSFORMS.get(step["type"]) if isinstance(step["type"], str) else step["type"]
     name = _name(step)
-    if "Load" in name and "Annotations" in name:
-        return True
-    kind = TRANSFORMS.get(name) if isinstance(step["type"], str) else step["type"]
-    return isinstance(kind, type) and issubclass(kind, LoadAnnotations)
+    return _is_label_loader(kind) if isinstance(kind, type) else _NAME.search(name) is not None
+
+
+def _is_label_loader(kind: type) -> bool:
+    return issubclass(kind, LoadAnnotations) or _NAME.search(kind.__name__) is not None
 
 
 def build_dataset(cfg: dict[str, Any], key: str) -> BaseDataset:
@@ -152,6 +157,33 @@ def build_dataset(cfg: dict[str, Any], key: str) -> BaseDataset:
         raise CalibrationDataError(
             f"cannot read {key} ({where}): {error}; check the paths, or give --data-root"
         ) from error
+
+
+def check_label_loader(dataset: BaseDataset) -> None:
+    """Load boxes alone where what the training loads beside them is not there.
+
+    Ranges need no labels at all, so masks or semantic maps that are absent are no reason to refuse;
+    a recipe whose loss needs them is refused when that is tried.
+    """
+    for inner in inner_datasets(dataset):
+        steps = getattr(getattr(inner, "pipeline", None), "transforms", [])
+        loaders = [i for i, step in enumerate(steps) if _is_label_loader(type(step))]
+        if not loaders or not len(inner):
+            continue
+        try:
+            inner[0]
+        except Exception as error:  # noqa: BLE001  other than of labels: told when images are read
+            frames = traceback.walk_tb(error.__traceback__)
+            failed = {id(frame.f_locals.get("self")) for frame, _ in frames}
+            if failed.isdisjoint(id(steps[i]) for i in loaders):
+                continue
+            steps[loaders[0] : loaders[-1] + 1] = [TRANSFORMS.build(copy.deepcopy(_BOXES))]
+            print_log(
+                f"labels of the calibration images cannot be loaded as in training ({error!r}): "
+                "boxes alone are loaded, and no loss of masks can be computed",
+                logger="current",
+                level=30,
+            )
 
 
 def warn_about_overlap(paths: list[str], test_set: BaseDataset) -> int:

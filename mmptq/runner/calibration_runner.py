@@ -41,7 +41,12 @@ from mmptq.evaluation.row import count_vanished, plain_metrics
 from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.registry import RUNNERS
-from mmptq.runner.calib_dataset import build_dataset, calibration_dataset_cfg, warn_about_overlap
+from mmptq.runner.calib_dataset import (
+    build_dataset,
+    calibration_dataset_cfg,
+    check_label_loader,
+    warn_about_overlap,
+)
 from mmptq.runner.checks import (
     check_classes,
     check_truth,
@@ -305,6 +310,7 @@ class CalibrationRunner(MeasuringRunner):
         """Read and check the calibration images."""
         dataset = build_dataset(calibration_dataset_cfg(self.cfg), "the calibration set")
         self.adapter.check_dataset(dataset, "the calibration set")
+        check_label_loader(dataset)
         check_classes(self.model.model, dataset, test_set)
         self._fit_to(len(dataset))
         data = CalibrationSet(

@@ -28,13 +28,12 @@ _KEYS = (
     "test_dataloader",
     "test_evaluator",
     "load_from",
-    "launcher",
     "log_processor",
     "visualizer",
     "experiment_name",
 )
-# These have a default that None would override.
-_KEYS_WITH_DEFAULT = ("env_cfg", "log_level", "randomness", "default_scope")
+# Of these, MMEngine has a default that None would override.
+_KEYS_WITH_DEFAULT = ("launcher", "env_cfg", "log_level", "randomness")
 
 # Of MMEngine's default hooks, those without which a test logs nothing.
 _TEST_HOOKS = ("runtime_info", "timer", "logger")
@@ -80,7 +79,8 @@ class MeasuringRunner(Runner):
         cfg.resume = False
         parts = copy.deepcopy(cfg)
         arguments = {key: parts.get(key) for key in _KEYS}
-        arguments |= {key: parts[key] for key in _KEYS_WITH_DEFAULT if key in parts}
+        given = [key for key in _KEYS_WITH_DEFAULT if parts.get(key) is not None]
+        arguments |= {key: parts[key] for key in given}
         try:
             runner = cls(
                 model=parts["model"],
@@ -88,6 +88,8 @@ class MeasuringRunner(Runner):
                 # MMEngine takes no loop as "no test" unless everything of the test is absent.
                 test_cfg=parts.get("test_cfg") or {"type": "TestLoop"},
                 default_hooks=_test_hooks(parts.get("default_hooks") or {}),
+                # None, as in pure-Python configs, means that types have no scope.
+                default_scope=parts.get("default_scope", "mmengine"),
                 cfg=cfg,
                 **arguments,
             )

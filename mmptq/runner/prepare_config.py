@@ -108,21 +108,36 @@ def nested_dicts(node: Any) -> list[Any]:
     return []
 
 
+# What nothing can be measured without, and how to give what is missing.
+_NEEDED = {
+    "model": "this is no config of MMDetection or MMEngine",
+    "test_dataloader": "the accuracy is measured on it",
+    "test_evaluator": "the accuracy is measured by it",
+}
+
+
+def check_measurable(cfg: Config, **hints: str) -> None:
+    """Make sure that ``cfg`` has what a measurement needs.
+
+    Args:
+        cfg: The config.
+        hints: Further keys that it must have, and how to give them.
+
+    Raises:
+        ConfigError: One is missing (tells how to give it).
+    """
+    for key, hint in {**_NEEDED, **hints}.items():
+        if cfg.get(key) is None:
+            raise ConfigError(f"the config lacks {key!r}: {hint}")
+
+
 def complete_config(cfg: Config) -> None:
     """Wrap the model, fill in the default recipe, check that nothing else is missing.
 
     Raises:
         ConfigError: One is missing (tells how to give it).
     """
-    hints = {
-        "model": "this is no config of MMDetection or MMEngine",
-        "qconfig": "inherit configs/_base_/quant/*.py, or give one by --qconfig",
-        "test_dataloader": "the accuracy is measured on it",
-        "test_evaluator": "the accuracy is measured by it",
-    }
-    for key, hint in hints.items():
-        if cfg.get(key) is None:
-            raise ConfigError(f"the config lacks {key!r}: {hint}")
+    check_measurable(cfg, qconfig="inherit configs/_base_/quant/*.py, or give one by --qconfig")
     name_types(cfg)
     wrap_model(cfg)
     complete_recipe(cfg)

@@ -81,6 +81,20 @@ def test_missing_data_is_named(run_test, calibrated, tiny_project, tmp_path):
         run_test(tiny_project("retinanet").config, run.checkpoint, "--data-root", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("test_evaluator=None", "lacks 'test_evaluator'"),
+        ("test_dataloader.persistent_workers=True", "test_dataloader.persistent_workers = True"),
+        ("test_cfg.type=NoLoop", "test_cfg.type = 'NoLoop'"),
+    ],
+)
+def test_what_cannot_be_measured_is_named(option, message, run_test, calibrated):
+    run = calibrated("retinanet")
+    with pytest.raises(SystemExit, match=f"error: .*{message}"):
+        run_test(run.config, run.checkpoint, "--cfg-options", option)
+
+
 def test_checkpoint_key_chooses_among_several_weights(run_test, calibrated, tiny_project, tmp_path):
     project, wanted = tiny_project("retinanet"), calibrated("retinanet").results.rows[0].metrics
     state = torch.load(project.checkpoint, weights_only=True)

@@ -129,9 +129,10 @@ def load_sample(dataset: BaseDataset, index: int) -> dict[str, Any]:
     try:
         data = dataset[index]
     except Exception as error:
+        missing = isinstance(error, OSError)
+        fix = "check data_prefix and the pipeline" if missing else "replace or remove the file"
         raise CalibrationDataError(
-            f"cannot load calibration image {path}: {error or type(error).__name__}; "
-            "replace or remove the file"
+            f"cannot load calibration image {path}: {error or type(error).__name__}; {fix}"
         ) from error
     annotated = _annotated_size(dataset, index)
     # Some tools round in another way, or leave 0 for what they do not know.
