@@ -25,8 +25,8 @@ class ExpandedConditionalAttention(nn.Module):
     @classmethod
     def from_float(cls, attention: nn.Module) -> nn.Module:
         """Make one that shares the parameters and modules of ``attention``."""
-        cls_of: Any = type(attention)
-        new = share(_expanded(cls_of), attention)
+        original: Any = type(attention)
+        new = share(_expanded(original), attention)
         new.product = AttentionProduct().train(attention.training)
         return new
 
