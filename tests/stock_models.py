@@ -26,7 +26,10 @@ def build_stock(path: str) -> QuantDetector:
             rcnn["fc_out_channels"] = 32
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope("mmdet"):
-        return QuantDetector(detector_type=cfg.pop("type"), **cfg).eval()
+        model: Any = QuantDetector(detector_type=cfg.pop("type"), **cfg).eval()
+    # Some parameters are no numbers before, but whatever the memory held.
+    model.model.init_weights()
+    return model
 
 
 def _dicts(node: Any) -> list[Any]:
