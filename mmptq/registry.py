@@ -63,6 +63,15 @@ def build(registry: Registry, cfg: Mapping[str, Any], key: str, **defaults: Any)
     return cls(**kwargs)
 
 
+def nested_dicts(node: Any) -> list[Any]:
+    """All dicts in nested dicts and lists of a config."""
+    if isinstance(node, dict):
+        return [node, *(d for value in node.values() for d in nested_dicts(value))]
+    if isinstance(node, list | tuple):
+        return [d for value in node for d in nested_dicts(value)]
+    return []
+
+
 def type_name(cfg: Any) -> str:
     """Bare name of what a config's ``type`` is: a class, its registered name or its dotted path.
 

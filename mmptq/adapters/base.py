@@ -16,8 +16,7 @@ from mmptq.adapters.passes import FrozenPass, Samples
 from mmptq.adapters.probe import Probe
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.models import Plan, QConfig, Trace, build_plan, quantizable_layers, trace
-from mmptq.models.trace import evaluating
-from mmptq.modules import QuantLayer, expanded_modules
+from mmptq.modules import QuantLayer, evaluating, expanded_modules
 from mmptq.registry import ADAPTERS
 
 # Sides of small images: five levels of a pyramid fit into the first.

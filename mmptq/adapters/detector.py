@@ -1,7 +1,7 @@
 """Any detector of MMDetection, by what its own ``predict`` and ``loss`` do."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ from mmptq.adapters.passes import FrozenPass, Outputs, Samples, outputs_of
 from mmptq.adapters.training import FEATURES, as_in_training
 from mmptq.errors import ConfigError
 from mmptq.models import Trace
-from mmptq.registry import ADAPTERS
+from mmptq.registry import ADAPTERS, nested_dicts
 
 
 @ADAPTERS.register_module()
@@ -219,7 +219,7 @@ def everything_accepted(model: nn.Module) -> Iterator[None]:
 
     It depends on the weights, and on the image, whether anything is detected at all.
     """
-    cfgs = [cfg for m in model.modules() for cfg in _dicts(getattr(m, "test_cfg", None))]
+    cfgs = [cfg for m in model.modules() for cfg in nested_dicts(getattr(m, "test_cfg", None))]
     with ExitStack() as stack:
         for cfg in cfgs:
             for key in ("score_thr", "conf_thr"):
@@ -236,11 +236,3 @@ def changed(cfg: Any, key: str, value: Any) -> Iterator[None]:
         yield
     finally:
         cfg[key] = old
-
-
-def _dicts(cfg: Any) -> Iterator[Any]:
-    if isinstance(cfg, Mapping):
-        yield cfg
-    items = cfg.values() if isinstance(cfg, Mapping) else cfg
-    for item in items if isinstance(cfg, Mapping | list | tuple) else ():
-        yield from _dicts(item)

@@ -1,8 +1,7 @@
 """How many multiplications a model does, and how many numbers it holds."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,7 @@ from mmptq.modules import (
     channel_axis,
     channels_first,
     class_name,
+    evaluating,
     expanded_modules,
     product_macs,
     quantized_class,
@@ -113,8 +113,9 @@ def profile_model(adapter: Adapter, shape: tuple[int, int]) -> ModelProfile:
         layers = {name: m for name, m in modules.items() if _multiplies(m)}
         pairs = _operand_pairs(layers)
         watched = [(name, m) for name, m in modules.items() if name not in pairs]
-        with _evaluating(model), watching_products(model, watched, counts.record):
+        with evaluating(model), watching_products(model, watched, counts.record):
             adapter.run(image)
+            adapter.start_pass()  # whoever runs the model next begins anew
         expanded_numel = _float_numel(model)
     # What multiplies by its weight in no way at all (a norm over several axes) is no layer.
     layers = {name: m for name, m in layers.items() if counts.is_layer(name, m)}
@@ -192,25 +193,6 @@ class _Counts:
 def _multiplies_once(module: nn.Module) -> bool:
     """Whether a call multiplies its input by its weight, once."""
     return isinstance(module, QuantLayer) or quantized_class(module) is not None
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    _reset_calls(model)
-    try:
-        yield
-    finally:
-        _reset_calls(model)
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def _reset_calls(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, QuantLayer):
-            module.reset_calls()
 
 
 def _operand_pairs(layers: Mapping[str, nn.Module]) -> dict[str, str]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmptq.modules import Operand, QuantOperand
+from mmptq.modules import Operand, QuantOperand, evaluating
 
 TensorKey = tuple[Any, ...]
 
@@ -109,18 +109,6 @@ def _recording(model: nn.Module, layers: list[str], image: Tensor) -> Iterator[_
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode; each module's own mode comes back, since norms are often in another one."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def trace(

@@ -8,6 +8,7 @@ from mmptq.modules.deformable import ExpandedDeformPack, QuantDeformable
 from mmptq.modules.expand import expand_modules, expanded_modules
 from mmptq.modules.layer import QuantLayer
 from mmptq.modules.linear import QuantLinear
+from mmptq.modules.modes import evaluating
 from mmptq.modules.multihead import ExpandedMultiheadAttention
 from mmptq.modules.operand import Operand, QuantOperand
 from mmptq.modules.packed_linear import PackedLinear, QuantPackedLinear
@@ -34,6 +35,7 @@ __all__ = [
     "channel_axis",
     "channels_first",
     "class_name",
+    "evaluating",
     "expand_modules",
     "expanded_modules",
     "product_macs",

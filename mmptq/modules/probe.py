@@ -1,8 +1,7 @@
 """What a subclass of a convolution or linear layer computes, found by running it."""
 
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from mmptq.modules.layer import QuantLayer
+from mmptq.modules.modes import evaluating
 from mmptq.modules.sharing import share
 
 # What multiplies by the weight, in each class of layers.
@@ -119,7 +119,7 @@ def _watch(layer: nn.Module, seed: int) -> _Product | None:
     watch = _Watch(_PRODUCTS[base])
     try:
         x = _random_input(layer, seed)
-        with torch.no_grad(), _evaluating(layer), watch:
+        with torch.no_grad(), evaluating(layer), watch:
             output = layer(x.clone())
     except Exception:  # a stranger's code, which may want other arguments or sizes
         return None
@@ -127,17 +127,6 @@ def _watch(layer: nn.Module, seed: int) -> _Product | None:
         return None
     read, weight, bias, written = watch.calls[0]
     return _Product(x, weight, bias, output) if output is written and _padded(read, x) else None
-
-
-@contextmanager
-def _evaluating(layer: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in layer.modules()}
-    layer.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _random_input(layer: Any, seed: int) -> Tensor:

@@ -14,7 +14,7 @@ from mmengine.registry import MODELS
 from mmengine.utils import get_object_from_string
 
 from mmptq.errors import ConfigError
-from mmptq.registry import HOOKS, build, find_class, type_name
+from mmptq.registry import HOOKS, build, find_class, nested_dicts, type_name
 
 # Wrapper of a family -> the key that names the float model's class.
 WRAPPERS = {"QuantDetector": "detector_type", "QuantClassifier": "classifier_type"}
@@ -97,15 +97,6 @@ def set_data_root(cfg: Config, data_root: str) -> None:
         for key, value in entry.items():
             if isinstance(value, str) and key in ("data_root", "ann_file", "load_from"):
                 entry[key] = replaced(value)
-
-
-def nested_dicts(node: Any) -> list[Any]:
-    """All dicts in nested dicts and lists."""
-    if isinstance(node, dict):
-        return [node, *(d for value in node.values() for d in nested_dicts(value))]
-    if isinstance(node, list | tuple):
-        return [d for value in node for d in nested_dicts(value)]
-    return []
 
 
 # What nothing can be measured without, and how to give what is missing.

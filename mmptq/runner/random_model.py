@@ -10,8 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmptq.registry import type_name
-from mmptq.runner.prepare_config import nested_dicts
+from mmptq.registry import nested_dicts, type_name
 
 
 def random_model(cfg: Config) -> nn.Module:

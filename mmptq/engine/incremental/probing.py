@@ -9,7 +9,7 @@ from torch import Tensor
 from mmptq.adapters import Adapter
 from mmptq.engine.incremental.call_graph import CallGraph
 from mmptq.models import QuantModel
-from mmptq.models.trace import evaluating
+from mmptq.modules import evaluating
 
 
 @contextmanager
