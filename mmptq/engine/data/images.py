@@ -59,7 +59,10 @@ def plain_files(dataset: BaseDataset, indices: Iterable[int]) -> list[str]:
 
 
 def _is_local(path: str, backend_args: dict[str, Any]) -> bool:
-    backend = get_file_backend(path, backend_args=backend_args, enable_singleton=True)
+    try:
+        backend = get_file_backend(path, backend_args=backend_args, enable_singleton=True)
+    except Exception:  # its package is absent, or refuses the arguments: the loader will say so
+        return False
     return type(backend) is LocalBackend
 
 

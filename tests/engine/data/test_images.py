@@ -53,6 +53,8 @@ def test_missing_files_are_counted_and_the_first_is_named(cfg):
     "loader",
     [
         dict(backend_args=dict(backend="elsewhere", there="/none")),
+        dict(backend_args=dict(backend="elsewhere", no_such_argument=1)),
+        dict(backend_args=dict(backend="lmdb", db_path="none.lmdb")),  # its package may be absent
         dict(file_client_args=dict(backend="petrel")),
         dict(type="OwnReader"),
     ],
