@@ -123,7 +123,7 @@ def load_sample(dataset: BaseDataset, index: int) -> dict[str, Any]:
     """Decode one image and check it against its annotation.
 
     Raises:
-        CalibrationDataError: It cannot be read, or its size is not the annotated one.
+        CalibrationDataError: It cannot be read or is not packed, or its size is not the annotated one.
     """
     path = image_path(dataset, index)
     try:
@@ -134,10 +134,16 @@ def load_sample(dataset: BaseDataset, index: int) -> dict[str, Any]:
         raise CalibrationDataError(
             f"cannot load calibration image {path}: {error or type(error).__name__}; {fix}"
         ) from error
+    if not {"inputs", "data_samples"} <= set(data):
+        raise CalibrationDataError(
+            f"the pipeline makes no 'inputs' and 'data_samples' of calibration image {path}; let "
+            "that of calib_dataloader.dataset (by default of test_dataloader.dataset) begin with a "
+            "loader of images and end with PackDetInputs"
+        )
     annotated = _annotated_size(dataset, index)
+    found = tuple(data["data_samples"].get("ori_shape", ())[:2])
     # Some tools round in another way, or leave 0 for what they do not know.
-    if annotated and all(annotated):
-        found = tuple(data["data_samples"].ori_shape[:2])
+    if found and annotated and all(annotated):
         if max(abs(a - b) for a, b in zip(annotated, found, strict=True)) > _SIZE_TOLERANCE:
             raise CalibrationDataError(
                 f"{path} is {found[1]}x{found[0]}, its annotation says "

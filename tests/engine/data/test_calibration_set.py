@@ -116,3 +116,15 @@ def test_a_batch_may_be_written_to(dataset, tmp_path):
 def test_too_few_images(size, message):
     with pytest.raises(CalibrationDataError, match=message):
         choose_images(size, 8, 0)
+
+
+@pytest.mark.parametrize("kept", [slice(0, -1), slice(0, 0)])
+def test_pipeline_that_packs_nothing(kept, dataset, tmp_path):
+    dataset.pipeline.transforms = dataset.pipeline.transforms[kept]
+    with pytest.raises(CalibrationDataError, match=r"makes no 'inputs' .* PackDetInputs"):
+        make(dataset, tmp_path)
+
+
+def test_size_that_the_pipeline_does_not_tell_is_not_compared(dataset, tmp_path):
+    dataset.pipeline.transforms[-1].meta_keys = ("img_id", "img_path")
+    assert len(make(dataset, tmp_path)) == 5
