@@ -189,9 +189,12 @@ class CheckedRunner(MeasuringRunner):
         return data
 
     def _fit_to(self, size: int) -> None:
-        """Take all images where there are fewer than the default, unless a number is asked for."""
+        """Take all images where there are fewer than the default, if nobody asked for others.
+
+        The recipes' files give the default, too; it is nobody's wish there.
+        """
         wanted = self.settings.num_images
-        if "num_images" not in self.cfg.calib_cfg and 0 < size < wanted:
+        if wanted == CalibrationSettings.num_images and 0 < size < wanted:
             print_log(
                 f"the calibration set has {size} images, fewer than the default of {wanted}: all "
                 "are taken",

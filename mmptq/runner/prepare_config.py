@@ -135,12 +135,20 @@ def complete_config(cfg: Config) -> None:
 
 
 def complete_recipe(cfg: Config) -> None:
-    """Give a ``calib_cfg`` that names neither method nor steps those of the default recipe."""
+    """Give a partial ``calib_cfg`` what it lacks.
+
+    Without method and steps it is the default recipe; steps of one's own are called by their types.
+    A method alone stays half a recipe: under its name the default steps would be another one's.
+    """
     given = cfg.get("calib_cfg")
     if given is None:
         cfg.calib_cfg = given = {}
-    if isinstance(given, Mapping) and not {"method", "steps"} & set(given):
+    if not isinstance(given, Mapping):
+        return
+    if not {"method", "steps"} & set(given):
         cfg.calib_cfg = {**copy.deepcopy(DEFAULT_CALIB), **given}
+    elif "method" not in given and isinstance(given["steps"], list | tuple):
+        cfg.calib_cfg = {**given, "method": "+".join(type_name(step) for step in given["steps"])}
 
 
 def calibration_hooks(cfg: Config) -> list[tuple[Hook, str | int | None]]:

@@ -108,8 +108,9 @@ def test_no_train_dataloader_beside_a_calib_dataloader(make, tiny_project):
 STOCK_RECIPE = "calib_cfg = dict(_delete_=True)\n"
 
 
-def test_small_training_set_is_taken_whole(make, tmp_path):
-    runner = make(STOCK_RECIPE)
+@pytest.mark.parametrize("recipe", ["", "calib_cfg.update(num_images=32)"])  # as recipes' files do
+def test_small_training_set_is_taken_whole(make, tmp_path, recipe):
+    runner = make(STOCK_RECIPE + recipe)
     assert len(runner.setup().data) == runner.settings.num_images == 9
     lines = log_of(tmp_path / "run").splitlines()
     assert (
@@ -119,7 +120,7 @@ def test_small_training_set_is_taken_whole(make, tmp_path):
 
 def test_number_that_is_asked_for_is_not_changed(make):
     with pytest.raises(CalibrationDataError, match="calib_cfg.num_images=9"):
-        make(f"{STOCK_RECIPE}calib_cfg.update(num_images=32)").setup()
+        make(f"{STOCK_RECIPE}calib_cfg.update(num_images=20)").setup()
     assert len(make(f"{STOCK_RECIPE}calib_cfg.update(num_images=9)").setup().data) == 9
 
 

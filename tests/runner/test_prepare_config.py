@@ -196,13 +196,16 @@ def test_partial_recipe_is_completed(given):
     assert CalibrationSettings.parse(cfg.calib_cfg).method == "mmse"
 
 
-@pytest.mark.parametrize(
-    ("given", "missing"),
-    [(dict(method="mine"), "steps"), (dict(steps=DEFAULT_CALIB["steps"]), "method")],
-)
-def test_half_a_recipe_is_not_guessed(given, missing):
+def test_steps_are_called_by_their_types():
     cfg = detector()
-    cfg.calib_cfg = given
+    cfg.calib_cfg = dict(steps=[*DEFAULT_CALIB["steps"], dict(type="mmptq.BiasCorrection")])
     complete_config(cfg)
-    with pytest.raises(ConfigError, match=f"calib_cfg.{missing} is missing"):
+    assert CalibrationSettings.parse(cfg.calib_cfg).method == "RangeCalibration+BiasCorrection"
+
+
+def test_a_method_alone_is_not_guessed():
+    cfg = detector()
+    cfg.calib_cfg = dict(method="mine")
+    complete_config(cfg)
+    with pytest.raises(ConfigError, match="calib_cfg.steps is missing"):
         CalibrationSettings.parse(cfg.calib_cfg)
