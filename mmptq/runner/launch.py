@@ -1,6 +1,7 @@
 """Command-line options that the tools share, and what they mean for a config."""
 
 import argparse
+import atexit
 import difflib
 import importlib.util
 import os
@@ -128,3 +129,5 @@ def init_processes(launcher: str) -> None:
     """Join the process group where MMEngine cannot: it assumes a GPU for torch's launcher."""
     if launcher == "pytorch" and not torch.cuda.is_available():
         dist.init_process_group(backend="gloo")
+        # gloo's threads, still there when the interpreter goes, now and then abort the process.
+        atexit.register(dist.destroy_process_group)
