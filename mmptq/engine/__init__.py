@@ -12,6 +12,7 @@ from mmptq.engine.data.images import (
     load_picture,
     plain_files,
 )
+from mmptq.engine.data.reach import check_reached
 from mmptq.engine.incremental.evaluator import LossEvaluator
 from mmptq.engine.incremental.objectives import (
     CalibrationImage,
@@ -43,6 +44,7 @@ __all__ = [
     "Track",
     "check_activations",
     "check_files",
+    "check_reached",
     "check_task_loss",
     "check_weights",
     "collect_statistics",

@@ -20,6 +20,7 @@ from mmptq.engine import (
     StageStore,
     check_activations,
     check_files,
+    check_reached,
     check_task_loss,
     check_weights,
     load_float_checkpoint,
@@ -124,6 +125,7 @@ class CheckedRunner(MeasuringRunner):
         data = self._calibration_set()
         with float_model_on(data.paths[0]):
             check_activations(self.model, data)
+        check_reached(self.model, self.plan, data)
         try_evaluator(self.model, self._test_evaluator, self.test_set)
         self._check_recipe(data)
         self.profile = profile_model(self.adapter, self.adapter.probe.full_size)

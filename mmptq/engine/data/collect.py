@@ -9,8 +9,9 @@ from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
 from mmptq.engine.data.float_checkpoint import learned_names
-from mmptq.errors import CalibrationDataError, NumericalError
-from mmptq.models import Plan, QuantModel
+from mmptq.engine.data.reach import check_seen, read_by
+from mmptq.errors import NumericalError
+from mmptq.models import QuantModel
 from mmptq.modules import QuantLayer
 from mmptq.observers import TensorStatistics
 
@@ -58,7 +59,7 @@ def collect_statistics(model: QuantModel, batches: Batches) -> dict[str, TensorS
         for quantizer, enabled in switches.items():
             quantizer.enabled = enabled
     merged = _merge_processes(statistics)
-    _check_seen(model.plan, merged)
+    check_seen(model.plan, (name for name, s in merged.items() if s.count == 0))
     return merged
 
 
@@ -71,7 +72,7 @@ class _Recorder:
     def watch(self, name: str, calls: dict[int, TensorStatistics]) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             assert isinstance(layer, QuantLayer)
-            read = _input(args, kwargs)
+            read = read_by(args, kwargs)
             if layer.calls not in calls or read is None:
                 return
             try:
@@ -84,12 +85,6 @@ class _Recorder:
                 ) from error
 
         return hook
-
-
-def _input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    """The tensor that a layer reads, by position or by name."""
-    values = itertools.chain(args, kwargs.values())
-    return next((value for value in values if isinstance(value, Tensor)), None)
 
 
 def _quantizers(model: QuantModel) -> list[Any]:
@@ -108,42 +103,6 @@ def _merge_processes(statistics: dict[str, TensorStatistics]) -> dict[str, Tenso
     return merged
 
 
-def _check_seen(plan: Plan, statistics: dict[str, TensorStatistics]) -> None:
-    """Make sure that every site has a range to be found.
-
-    A layer that only some images reach may go without: the heads of detectors run on what was
-    proposed or detected. It is refused rather than left in float: the bits that the plan, the results
-    and the checkpoint state would not be those of the images that do reach it.
-    """
-    unseen = [site for site in plan.sites if statistics[site.name].count == 0]
-    if not unseen:
-        return
-    sites = {site.name for site in unseen}
-    # Whoever shares the site would own it once its owner is left in float.
-    readers = [layer.name for layer in plan.layers if not sites.isdisjoint(layer.inputs)]
-    patterns = _patterns(readers, [layer.name for layer in plan.layers])
-    overrides = ", ".join(f"dict(pattern={pattern!r}, act=None)" for pattern in patterns)
-    images = max((len(s.image_ranges()[0]) for s in statistics.values() if s.count), default=0)
-    raise CalibrationDataError(
-        f"none of the {images} calibration images reaches {len(readers)} layers, first "
-        f"{readers[0]!r}: nothing was proposed or detected on them, so there is no range for what "
-        "these layers read; calibrate on more images (calib_cfg.num_images), lower score_thr in "
-        f"model.test_cfg, or leave their inputs in float: qconfig.overrides=[{overrides}]"
-    )
-
-
-def _patterns(names: list[str], everything: list[str]) -> list[str]:
-    """The fewest name patterns that pick ``names`` alone."""
-    found: dict[str, None] = {}
-    for name in names:
-        parts = name.split(".")
-        parents = [".".join(parts[:i]) + "." for i in range(1, len(parts))]
-        whole = (p for p in parents if all(n in names for n in everything if n.startswith(p)))
-        parent = next(whole, None)
-        found[f"{parent}*" if parent else name] = None
-    return list(found)
-
-
 def check_activations(model: QuantModel, batches: Batches) -> None:
     """Look for NaN and Inf in the float model on the first image, before any long work.
 
@@ -158,7 +117,7 @@ def check_activations(model: QuantModel, batches: Batches) -> None:
 
     def watch(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            read = _input(args, kwargs)
+            read = read_by(args, kwargs)
             if read is not None and not bool(read.isfinite().all()):
                 bad = int((~read.isfinite()).sum())
                 raise NumericalError(
