@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmptq.errors import CalibrationDataError
 from mmptq.models import Plan, QuantModel
+from mmptq.modules import expanded_modules
 
 Batches = Iterable[tuple[int, dict[str, Any]]]
 
@@ -29,9 +30,7 @@ def check_reached(model: QuantModel, plan: Plan, batches: Batches) -> None:
     Raises:
         CalibrationDataError: No image reaches some layer.
     """
-    modules = dict(model.model.named_modules())
-    # Operands, and what else is there only in the expanded form, are reached with what holds them.
-    waiting = {layer.name for layer in plan.layers if layer.name in modules and any(layer.inputs)}
+    waiting = {layer.name for layer in plan.layers if any(layer.inputs)}
 
     def watch(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -42,8 +41,11 @@ def check_reached(model: QuantModel, plan: Plan, batches: Batches) -> None:
         return hook
 
     with ExitStack() as stack:
+        # Some layers are called, and operands are there, in the expanded form alone.
+        stack.enter_context(expanded_modules(model.model))
         for name in waiting:
-            hook = modules[name].register_forward_pre_hook(watch(name), with_kwargs=True)
+            layer = model.model.get_submodule(name)
+            hook = layer.register_forward_pre_hook(watch(name), with_kwargs=True)
             stack.callback(hook.remove)
         for _, batch in batches:
             if not waiting:
