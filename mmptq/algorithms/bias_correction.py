@@ -1,33 +1,114 @@
-"""Gives quantized weights back the mean, and perhaps the norm, of each output channel."""
+"""Gives quantized layers back the means of their weights, or of their outputs."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
 
 from mmptq.algorithms.base import Step
+from mmptq.algorithms.reconstruction.checks import check_ranges
 from mmptq.engine import CalibrationContext
-from mmptq.errors import ConfigError
+from mmptq.engine.incremental.probing import call_graph
+from mmptq.engine.units.mean_errors import MeanError, waves
+from mmptq.engine.units.walk import NetworkWalk
+from mmptq.errors import ConfigError, NumericalError
+from mmptq.models import QuantModel
+from mmptq.modules import QuantLayer, QuantOperand
 from mmptq.registry import STEPS
+
+MODES = ("weights", "measured")
 
 
 @STEPS.register_module()
 class BiasCorrection(Step):
-    """Shifts each output channel of every quantized weight to its float mean (Banner et al. 2019).
+    """Shifts each output channel to its float mean.
 
-    The step switches the correction on; it is computed from the weight and its quantizer wherever
-    the quantized weight is. So it may stand anywhere in a recipe: before a search, it is active
-    during the search; after one, it is applied to what was found. The checkpoint holds the switch.
+    ``mode='weights'`` shifts the channels of every quantized weight (Banner et al. 2019). The step
+    switches this on; it is computed from the weight and its quantizer wherever the quantized weight
+    is. So it may stand anywhere in a recipe: before a search, it is active during the search; after
+    one, it is applied to what was found. The checkpoint holds the switch.
+
+    ``mode='measured'`` adds to the bias of each layer the mean, over the calibration images and all
+    positions, of what its output lacks, layer after layer in the order of execution, with all
+    before it quantized and corrected (Nagel et al. 2021, section 3.3.1). It is measured with the
+    ranges and weights as they are: it stands behind the steps that set them. The checkpoint holds
+    the corrections. Operands of a product of two activations have no bias, and stay as they are.
 
     Args:
-        norm: Scale each channel around its mean to the norm of the float channel, too.
+        norm: With ``mode='weights'``, scale each channel around its mean to the norm of the float
+            channel, too.
+        mode: ``'weights'`` or ``'measured'``.
+        cache_gb: With ``mode='measured'``, memory in GiB for activations; the rest spills to the
+            work directory.
 
     Raises:
-        ConfigError: ``norm`` is no bool.
+        ConfigError: An argument that cannot work.
     """
 
-    def __init__(self, norm: bool = False) -> None:
+    def __init__(self, norm: bool = False, mode: str = "weights", cache_gb: float = 2.0) -> None:
         if not isinstance(norm, bool):
             raise ConfigError(f"BiasCorrection.norm = {norm!r}: must be True or False")
-        self.mode = "mean_norm" if norm else "mean"
+        if mode not in MODES:
+            raise ConfigError(f"BiasCorrection.mode = {mode!r}: must be one of {', '.join(MODES)}")
+        if norm and mode == "measured":
+            raise ConfigError(
+                "BiasCorrection.norm = True: a measured correction is of the mean alone; set "
+                "mode='weights' or leave norm out"
+            )
+        if isinstance(cache_gb, bool) or not isinstance(cache_gb, int | float) or not cache_gb > 0:
+            raise ConfigError(f"BiasCorrection.cache_gb = {cache_gb!r}: must be a number above 0")
+        self.norm, self.mode, self.cache_gb = norm, mode, cache_gb
 
     def run(self, context: CalibrationContext) -> None:
-        """Switch the correction of every layer with a quantized weight on."""
+        """Correct every quantized layer.
+
+        Raises:
+            ConfigError: A correction is to be measured, and a quantizer has no range.
+            NumericalError: An output of a layer is not finite.
+        """
+        if self.mode == "measured":
+            check_ranges(context.model, "BiasCorrection(mode='measured')")
+            self._measure(context)
+            return
         for _, layer in context.model.quant_layers():
             if layer.weight_quantizer is not None:
-                layer.set_weight_correction(self.mode)
+                layer.set_weight_correction("mean_norm" if self.norm else "mean")
+
+    @torch.no_grad()
+    def _measure(self, context: CalibrationContext) -> None:
+        model = context.model.eval()
+        for _, layer in model.quant_layers():
+            layer.set_bias_correction(None)  # what an earlier step measured
+        layers = _correctable(model)
+        graph = call_graph(model, context.adapter)
+        walk = NetworkWalk(context, graph, self.cache_gb / 2)
+        groups = list(waves(graph, list(layers)))
+        for i in context.track(range(len(groups)), "BiasCorrection: groups of layers", len(groups)):
+            group = {name: layers[name] for name in groups[i]}
+            ahead = [name for later in groups[i + 1 :] for name in later]
+            for name, mean in _mean_errors(context, walk, group, ahead).items():
+                if not bool(mean.isfinite().all()):
+                    raise NumericalError(f"{name}: its outputs on the calibration images overflow")
+                group[name].set_bias_correction(mean)
+
+
+def _correctable(model: QuantModel) -> dict[str, QuantLayer]:
+    """Layers with a bias, or room for one, that compute with a quantizer; in their order."""
+    found = dict(model.quant_layers())
+    assert model.plan is not None
+    quantized = [p.name for p in model.plan.layers if p.weight is not None or any(p.inputs)]
+    return {n: found[n] for n in quantized if not isinstance(found[n], QuantOperand)}
+
+
+def _mean_errors(
+    context: CalibrationContext,
+    walk: NetworkWalk,
+    layers: Mapping[str, QuantLayer],
+    ahead: list[str],
+) -> dict[str, Tensor]:
+    """What the mean output of each of ``layers`` lacks; ``ahead`` are those still to come."""
+    errors = {name: MeanError(layer, context.data.num_images) for name, layer in layers.items()}
+    walk.see_float({name: error.add_float() for name, error in errors.items()}, ahead)
+    unfinished = [*layers, *ahead]
+    walk.see_quantized({name: error.add_quantized() for name, error in errors.items()}, unfinished)
+    return {name: error.mean() for name, error in errors.items()}

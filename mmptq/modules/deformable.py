@@ -27,9 +27,8 @@ class QuantDeformable(QuantLayer):
             new.register_parameter("bias", None)
         return new
 
-    def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """As the float layer's, and the bias behind it."""
-        output = super().forward(input, *args, **kwargs)
+    def _product(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        output = super()._product(x, *args, **kwargs)
         return output if self.bias is None else output + self.bias.view(-1, 1, 1)
 
 

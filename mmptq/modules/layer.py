@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from mmptq import ops
-from mmptq.modules.channels import channel_axis, channels_first
+from mmptq.modules.channels import channel_axis, channels_first, out_channels
 from mmptq.modules.sharing import share
 from mmptq.quantizers import UniformQuantizer
 
@@ -26,6 +26,7 @@ class QuantLayer(nn.Module):
 
     weight: Tensor
     weight_correction: Tensor | None
+    bias_correction: Tensor | None
 
     @classmethod
     def from_float(cls, layer: nn.Module) -> Self:
@@ -36,13 +37,19 @@ class QuantLayer(nn.Module):
 
     def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         """The float layer's, with what the quantizers make of ``input`` and the weight."""
+        # Attributes hide the parameters of their names, for as long as the layer computes.
+        hidden = {} if self.bias_correction is None else self._corrected_bias()
         x = self.quantize_input(input)
-        # An attribute hides the parameter of its name, for as long as the layer computes.
-        self.__dict__["weight"] = self.quantized_weight()
+        hidden["weight"] = self.quantized_weight()
+        self.__dict__.update(hidden)
         try:
-            return super().forward(x, *args, **kwargs)
+            return self._product(x, *args, **kwargs)
         finally:
-            del self.__dict__["weight"]
+            for name in hidden:
+                del self.__dict__[name]
+
+    def _product(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return super().forward(x, *args, **kwargs)
 
     @property
     def ch_axis(self) -> int:
@@ -54,6 +61,7 @@ class QuantLayer(nn.Module):
         self.input_quantizers = nn.ModuleList()
         # A key of ops.WEIGHT_CORRECTIONS, None for no correction: then it is not in the state dict.
         self.register_buffer("weight_correction", None)
+        self.register_buffer("bias_correction", None)
         self._readers: tuple[UniformQuantizer | None, ...] = (None,)
         self._calls = 0
         self._correction: str | None = None
@@ -64,6 +72,17 @@ class QuantLayer(nn.Module):
         code = None if mode is None else torch.tensor(ops.WEIGHT_CORRECTIONS.index(mode))
         self.weight_correction = None if code is None else code.to(self.weight.device)
         self._correction = mode
+
+    def set_bias_correction(self, correction: Tensor | None) -> None:
+        """Add ``(out_channels,)`` to the bias wherever the layer computes with a quantizer.
+
+        With its quantizers off the layer is the float one, and has nothing to be corrected.
+        """
+        if correction is None or self.bias_correction is None:
+            copy = None if correction is None else correction.detach().to(self.weight, copy=True)
+            self.bias_correction = copy
+        else:
+            self.bias_correction.copy_(correction)
 
     def bind_inputs(self, readers: Sequence[UniformQuantizer | None]) -> None:
         """Set the quantizer of each call of one forward pass; one entry serves every call."""
@@ -80,7 +99,7 @@ class QuantLayer(nn.Module):
     def fingerprint(self, call: int) -> tuple[object, ...]:
         """Changes whenever the output of this call for a given input may change."""
         bias: Tensor | None = getattr(self, "bias", None)
-        tensors = (self.weight, bias)
+        tensors = (self.weight, bias, self.bias_correction)
         reader = self._readers[0] if len(self._readers) == 1 else self._readers[call]
         return (
             self._correction,
@@ -132,6 +151,14 @@ class QuantLayer(nn.Module):
             self._cached_weight = (state, sources, self._corrected(quantizer(self.weight)))
         return self._cached_weight[2]
 
+    def _corrected_bias(self) -> dict[str, Tensor]:
+        quantizers = (self.weight_quantizer, self.next_reader)
+        if not any(quantizer is not None and quantizer.enabled for quantizer in quantizers):
+            return {}
+        assert self.bias_correction is not None
+        bias: Tensor | None = getattr(self, "bias", None)
+        return {"bias": self.bias_correction if bias is None else bias + self.bias_correction}
+
     def _corrected(self, quantized: Tensor) -> Tensor:
         if self._correction is None:
             return quantized
@@ -141,7 +168,9 @@ class QuantLayer(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        # The state decides: the buffer is there only where a correction is.
+        # The state decides: the buffers are there only where a correction is.
         code = state_dict.get(f"{prefix}weight_correction")
         self.set_weight_correction(None if code is None else ops.WEIGHT_CORRECTIONS[int(code)])
+        known = f"{prefix}bias_correction" in state_dict
+        self.set_bias_correction(self.weight.new_zeros(out_channels(self)) if known else None)
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -15,8 +15,14 @@ class PackedLinear(nn.Linear):
 
     def forward(self, input: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Output features ``start`` to ``stop`` (all) of ``input`` ``(..., in_features)``."""
-        bias = None if self.bias is None else self.bias[start:stop]
-        return F.linear(input, self.weight[start:stop], bias)
+        part = self.features(start, stop)
+        bias = None if self.bias is None else self.bias[part]
+        return F.linear(input, self.weight[part], bias)
+
+    @staticmethod
+    def features(start: int = 0, stop: int | None = None) -> slice:
+        """Which output features a call with these arguments beside its input computes."""
+        return slice(start, stop)
 
 
 class QuantPackedLinear(QuantLayer, PackedLinear):

@@ -160,7 +160,9 @@ class Reconstruction(Step):
         model.eval()
         keep_freed_memory()
         for _, layer in model.quant_layers():
-            layer.set_weight_correction(None)  # it refers to the weight before reconstruction
+            # They refer to the weight before reconstruction.
+            layer.set_weight_correction(None)
+            layer.set_bias_correction(None)
         graph = call_graph(model, context.adapter, self.reads_loss)
         units = find_units(model, context.adapter, graph, self.granularity, self.reads_loss)
         progress = Progress(context.store, type(self).__name__, model)
