@@ -1,15 +1,24 @@
 """Bias correction: exact channel means, and the same bits after a reload."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from mmptq import ops
 from mmptq.algorithms import BiasCorrection, JointSearch, RangeCalibration
-from mmptq.errors import ConfigError
+from mmptq.engine import CalibrationContext, LossEvaluator
+from mmptq.engine.incremental.probing import float_form
+from mmptq.errors import ConfigError, NumericalError
 from mmptq.models.trace import flatten_tensors
+from mmptq.modules import PackedLinear, QuantLayer, QuantOperand, out_channels
 from tests.calibration_support import MMSE, MakeContext, make_context  # noqa: F401
+from tests.transformer_support import MODELS, MakeTransformer, make_transformer  # noqa: F401
 
 
 def moments(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,10 +59,17 @@ def test_constant_channel_is_only_shifted() -> None:
     assert torch.allclose(corrected, torch.tensor([[[0.15, 0.15]], [[0.0, 0.0]]]))
 
 
-@pytest.mark.parametrize("norm", [False, True])
-def test_reloads_to_the_same_bits(norm: bool, tmp_path: Path, make_context: MakeContext) -> None:  # noqa: F811
+STEPS = [dict(), dict(norm=True), dict(mode="measured")]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_reloads_to_the_same_bits(
+    step: dict[str, Any],
+    tmp_path: Path,
+    make_context: MakeContext,  # noqa: F811
+) -> None:
     context = make_context("retinanet", images=1)
-    BiasCorrection(norm=norm).run(context)
+    BiasCorrection(**step).run(context)
     path = tmp_path / "quantized.pth"
     torch.save(context.model.state_dict(), path)
     fresh = make_context("retinanet", images=1, folder="b", ranges=False)
@@ -67,9 +83,10 @@ def test_reloads_to_the_same_bits(norm: bool, tmp_path: Path, make_context: Make
     assert all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
     # And a state without a correction takes it away.
     layer = next(layer for _, layer in fresh.model.quant_layers())
-    state = {k: v for k, v in layer.state_dict().items() if k != "weight_correction"}
+    state = {k: v for k, v in layer.state_dict().items() if not k.endswith("_correction")}
+    assert len(state) < len(layer.state_dict())
     layer.load_state_dict(state)
-    assert "weight_correction" not in layer.state_dict()
+    assert layer.state_dict().keys() == state.keys()
 
 
 def test_gradients_reach_the_weight(make_context: MakeContext) -> None:  # noqa: F811
@@ -96,6 +113,192 @@ def test_is_active_during_a_search_and_may_come_first(make_context: MakeContext)
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
 
 
-def test_refuses_what_is_no_switch() -> None:
-    with pytest.raises(ConfigError, match="norm"):
-        BiasCorrection(norm="yes")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(norm="yes"), "norm = 'yes'"),
+        (dict(mode="mean"), "mode = 'mean': must be one of weights, measured"),
+        (dict(mode="measured", norm=True), "norm = True: a measured correction is of the mean"),
+        (dict(mode="measured", cache_gb=0), "cache_gb = 0"),
+    ],
+)
+def test_refuses_what_cannot_work(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        BiasCorrection(**arguments)
+
+
+# --- mode="measured" ----------------------------------------------------------------------------
+
+
+class Sums:
+    """Sums of a layer's output channels, of their squares, and how many rows there were."""
+
+    def __init__(self, layer: QuantLayer) -> None:
+        self.sums = torch.zeros(3, out_channels(layer), dtype=torch.float64)
+        self.listens = True
+
+    def __call__(self, layer: QuantLayer, args: Any, kwargs: Any, y: Tensor) -> None:
+        axis = -1 if isinstance(layer, nn.Linear) else 1
+        rows = y.movedim(axis, -1).flatten(0, -2).double()
+        packed = isinstance(layer, PackedLinear)
+        part = layer.features(*args[1:], **kwargs) if packed else slice(None)
+        if self.listens:
+            found = rows.sum(0), rows.square().sum(0), torch.full((rows.shape[1],), len(rows))
+            self.sums[:, part] += torch.stack(found)
+
+
+@contextmanager
+def listening(sums: Iterable[Sums], listens: bool) -> Iterator[None]:
+    for one in sums:
+        one.listens = listens
+    yield
+    for one in sums:
+        one.listens = not listens
+
+
+@torch.no_grad()
+def channel_means(context: CalibrationContext) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean output of each layer, and mean of the squares, over whole passes of all images."""
+    model, adapter = context.model, context.adapter
+    layers = {n: m for n, m in model.quant_layers() if not isinstance(m, QuantOperand)}
+    found = {name: Sums(layer) for name, layer in layers.items()}
+    handles = [layers[n].register_forward_hook(s, with_kwargs=True) for n, s in found.items()]
+    for _, batch in context.data:
+        batch = adapter.preprocess(batch, False)
+        model.start_pass()
+        with float_form(model), listening(found.values(), False):
+            frozen = adapter.freeze(batch["inputs"], batch["data_samples"], False)
+        model.start_pass()
+        adapter.head_outputs(batch["inputs"], frozen)
+    for handle in handles:
+        handle.remove()
+    return {n: (s.sums[0] / s.sums[2], s.sums[1] / s.sums[2]) for n, s in found.items()}
+
+
+def check_means(context: CalibrationContext, far: float) -> None:
+    """All layers have their float means behind the step, and some had not before it."""
+    with float_form(context.model):
+        expected = channel_means(context)
+    before = channel_means(context)
+    BiasCorrection(mode="measured").run(context)
+    after = channel_means(context)
+    worst = 0.0
+    for name, (mean, square) in expected.items():
+        size = square.sqrt().max()
+        assert float((after[name][0] - mean).abs().max() / size) < 1e-5, name
+        worst = max(worst, float((before[name][0] - mean).abs().max() / size))
+    assert worst > far
+    with float_form(context.model):  # the float form is the float model
+        for name, found in channel_means(context).items():
+            assert torch.equal(found[0], expected[name][0])
+
+
+@pytest.mark.parametrize("name", ["retinanet", "faster_rcnn"])
+def test_measured_every_layer_has_its_float_mean(name: str, make_context: MakeContext) -> None:  # noqa: F811
+    """Convolutions with and without a bias, a head shared by levels, heads of regions."""
+    check_means(make_context(name), 0.1)
+
+
+ODD = dict(
+    classifier_type="mmptq.ModuleClassifier", module="tests.odd_layers:OddLayers", image_size=16
+)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("name", ["vit", "swin", "pvt", "odd"])
+def test_measured_other_layers(
+    name: str,
+    batch_size: int,
+    make_transformer: MakeTransformer,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Packed projections, transposed and deformable convolutions; a smaller last batch."""
+    monkeypatch.setitem(MODELS, "odd", ODD)
+    check_means(make_transformer(name, batch_size=batch_size), 0.01)
+
+
+class TwoLayers(nn.Module):
+    """A convolution without a bias, and a linear layer with one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 1, bias=False), nn.Linear(4, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.conv(images).relu().mean((2, 3)))
+
+
+@torch.no_grad()
+def test_measured_by_hand(
+    make_transformer: MakeTransformer,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = f"{__name__}:TwoLayers"
+    two = dict(classifier_type="mmptq.ModuleClassifier", module=module, image_size=8)
+    monkeypatch.setitem(MODELS, "two", two)
+    context = make_transformer("two")
+    (_, conv), (_, fc) = context.model.quant_layers()
+    BiasCorrection(mode="measured").run(context)
+
+    def numpy(tensor: Tensor) -> np.ndarray:
+        return tensor.detach().double().numpy()
+
+    images = (context.data.pixels - 127.5) / 64.0
+    read = numpy(conv._readers[0](images))
+    float_out = np.einsum("oi,nihw->nohw", numpy(conv.weight)[..., 0, 0], numpy(images))
+    out = np.einsum("oi,nihw->nohw", numpy(conv.quantized_weight())[..., 0, 0], read)
+    lack = (float_out - out).mean((0, 2, 3))
+    assert np.abs(lack).max() > 1e-4
+    np.testing.assert_allclose(numpy(conv.bias_correction), lack, atol=1e-6, rtol=1e-3)
+    out += lack[:, None, None]
+    float_pooled, pooled = (np.maximum(x, 0.0).mean((2, 3)) for x in (float_out, out))
+    read = numpy(fc._readers[0](torch.from_numpy(pooled).float()))
+    lack = (float_pooled @ numpy(fc.weight).T - read @ numpy(fc.quantized_weight()).T).mean(0)
+    np.testing.assert_allclose(numpy(fc.bias_correction), lack, atol=1e-6, rtol=1e-3)
+
+
+def corrections(context: CalibrationContext) -> list[Tensor]:
+    found = (layer.bias_correction for _, layer in context.model.quant_layers())
+    return [correction for correction in found if correction is not None]
+
+
+def test_measured_again_starts_anew(make_context: MakeContext) -> None:  # noqa: F811
+    context = make_context("retinanet")
+    step = BiasCorrection(mode="measured")
+    step.run(context)
+    first = [correction.clone() for correction in corrections(context)]
+    step.run(context)
+    assert first and all(map(torch.equal, first, corrections(context)))
+
+
+def test_measured_within_no_memory(make_context: MakeContext) -> None:  # noqa: F811
+    contexts = [make_context("retinanet", folder=folder) for folder in "ab"]
+    for context, cache_gb in zip(contexts, (2.0, 1e-6), strict=True):
+        BiasCorrection(mode="measured", cache_gb=cache_gb).run(context)
+    assert all(map(torch.equal, *map(corrections, contexts)))
+
+
+def test_the_incremental_evaluation_sees_a_measured_correction(make_context: MakeContext) -> None:  # noqa: F811
+    context = make_context("retinanet")
+    distance = {"type": "OutputDistance"}
+    incremental = LossEvaluator(context, distance)
+    before = incremental()
+    BiasCorrection(mode="measured").run(context)
+    after = incremental()
+    assert after != before
+    assert after == LossEvaluator(context, distance, incremental=False)()
+
+
+def test_measured_without_ranges(make_context: MakeContext) -> None:  # noqa: F811
+    context = make_context("retinanet", ranges=False)
+    with pytest.raises(ConfigError, match="starts from ranges, .* put RangeCalibration before it"):
+        BiasCorrection(mode="measured").run(context)
+
+
+def test_outputs_that_overflow_are_named(make_context: MakeContext) -> None:  # noqa: F811
+    context = make_context("retinanet")
+    layers = dict(context.model.quant_layers())
+    with torch.no_grad():
+        layers["backbone.conv1"].weight.fill_(3e38)
+    with pytest.raises(NumericalError, match=r"backbone\.conv1: .* overflow"):
+        BiasCorrection(mode="measured").run(context)

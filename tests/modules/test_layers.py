@@ -14,6 +14,7 @@ from mmptq.modules import (
     QuantConv2d,
     QuantLayer,
     QuantLinear,
+    out_channels,
     quantized_class,
     replace_module,
     to_quantized,
@@ -188,6 +189,49 @@ def test_bias_correction_of_a_transposed_convolution(groups: int, mode: str) -> 
     assert torch.allclose(got.sum(1), wanted.sum(1), atol=1e-5)
     if mode == "mean_norm":
         assert torch.allclose(got.norm(dim=1), wanted.norm(dim=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@torch.no_grad()
+def test_a_measured_correction_is_added_to_the_bias(name: str) -> None:
+    """With either quantizer on; with both off the layer is the float one."""
+    make, shape = LAYERS[name]
+    layer, x = to_quantized(make()), torch.randn(shape)
+    layer.weight_quantizer = UniformQuantizer(4)
+    layer.weight_quantizer.set_range(layer.weight.amin(), layer.weight.amax())
+    layer.bind_inputs([calibrated(-2.0, 2.0)])
+    quantizers = (layer.weight_quantizer, layer._readers[0])
+    correction = torch.arange(1.0, out_channels(layer) + 1)
+    shift = correction if isinstance(layer, nn.Linear) else correction.view(-1, 1, 1)
+    parameter = layer.bias
+    for on in ((True, True), (True, False), (False, True), (False, False)):
+        for quantizer, enabled in zip(quantizers, on, strict=True):
+            quantizer.enabled = enabled
+        layer.set_bias_correction(None)
+        plain = layer(x)
+        layer.set_bias_correction(correction)
+        torch.testing.assert_close(layer(x), plain + shift if any(on) else plain)
+        assert layer.bias is parameter
+    layer.reset_calls()
+    twin = to_quantized(make())
+    twin.load_state_dict(layer.state_dict(), strict=False)
+    assert torch.equal(twin.bias_correction, correction)
+
+
+@torch.no_grad()
+def test_a_correction_follows_the_reader_of_each_call() -> None:
+    layer, x = to_quantized(nn.Linear(2, 2)), torch.ones(1, 2)
+    layer.bind_inputs([calibrated(-2.0, 2.0), None])
+    layer.set_bias_correction(torch.ones(2))
+    first, second = layer(x), layer(x)
+    assert float((first - second).mean()) > 0.5
+    assert torch.equal(second, nn.Linear.forward(layer, x))
+
+
+def test_a_correction_of_another_layer_is_refused() -> None:
+    state = {"weight": torch.ones(3, 2), "bias": torch.ones(3), "bias_correction": torch.ones(4)}
+    with pytest.raises(RuntimeError, match="bias_correction.*4.*3"):
+        to_quantized(nn.Linear(2, 3)).load_state_dict(state)
 
 
 def test_what_has_no_quantized_form() -> None:

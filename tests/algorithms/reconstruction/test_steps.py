@@ -13,6 +13,7 @@ from mmptq.engine import CalibrationContext
 from mmptq.engine.incremental.probing import float_form
 from mmptq.errors import ConfigError
 from mmptq.models import QuantDetector
+from mmptq.modules import out_channels
 from tests.calibration_support import MakeContext, make_context
 
 __all__ = ["make_context"]
@@ -270,12 +271,13 @@ def test_a_unit_that_got_worse_is_left_as_it_was(make_context: MakeContext) -> N
     assert torch.equal(start[key], after[key])
 
 
-def test_weight_corrections_are_dropped(make_context: MakeContext) -> None:
+def test_corrections_are_dropped(make_context: MakeContext) -> None:
     context = make_context("retinanet", qconfig=SMALL)
     layer = dict(context.model.quant_layers())["backbone.layer3.0.conv1"]
     layer.set_weight_correction("mean")
+    layer.set_bias_correction(torch.ones(out_channels(layer)))
     run(context, make_step("qdrop", iters=2))
-    assert layer.weight_correction is None
+    assert layer.weight_correction is None and layer.bias_correction is None
 
 
 def test_ranges_must_be_there(make_context: MakeContext) -> None:

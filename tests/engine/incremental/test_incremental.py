@@ -181,6 +181,8 @@ def test_other_changes_of_a_layer_are_seen(
         lambda layer: layer.weight.mul_(1.5),
         lambda layer: layer.bias.add_(1.0),
         lambda layer: layer.set_weight_correction("mean"),
+        lambda layer: layer.set_bias_correction(torch.ones(4)),
+        lambda layer: layer.set_bias_correction(torch.zeros(4)),
         lambda layer: setattr(layer.weight_quantizer, "enabled", False),
     ):
         with torch.no_grad():
