@@ -1,6 +1,6 @@
 """Bias correction: exact channel means, and the same bits after a reload."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,10 @@ from mmptq.engine.incremental.probing import float_form
 from mmptq.errors import ConfigError, NumericalError
 from mmptq.models.trace import flatten_tensors
 from mmptq.modules import PackedLinear, QuantLayer, QuantOperand, out_channels
+from mmptq.runner import CalibrationRunner
 from tests.calibration_support import MMSE, MakeContext, make_context  # noqa: F401
+from tests.process_support import Tool, load, same, two_processes
+from tests.tiny_project import TinyProject
 from tests.transformer_support import MODELS, MakeTransformer, make_transformer  # noqa: F401
 
 
@@ -302,3 +305,51 @@ def test_outputs_that_overflow_are_named(make_context: MakeContext) -> None:  # 
         layers["backbone.conv1"].weight.fill_(3e38)
     with pytest.raises(NumericalError, match=r"backbone\.conv1: .* overflow"):
         BiasCorrection(mode="measured").run(context)
+
+
+RECIPE = """
+custom_imports = dict(imports=["keep_state"])
+calib_cfg = dict(
+    method="bias",
+    num_images=5,
+    baseline=False,
+    eval_float=False,
+    steps=[
+        dict(type="RangeCalibration"),
+        dict(type="BiasCorrection", mode="measured"),
+        dict(type="KeepState", name="after"),
+    ],
+)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives(
+    tiny_project: Callable[[str], TinyProject], tmp_path: Path
+) -> None:
+    tool = Tool(tmp_path, tiny_project("retinanet").config, RECIPE)
+    tool.run(tmp_path / "one")
+    tool.run(tmp_path / "two", "--launcher", "pytorch", launcher=two_processes())
+    one = load(tmp_path / "one/after0.pth")
+    assert any(key.endswith("bias_correction") for key in one)
+    for rank in (0, 1):
+        assert same(one, load(tmp_path / f"two/after{rank}.pth"))
+
+
+def test_measured_is_kept_on_resume(
+    tiny_project: Callable[[str], TinyProject], tmp_path: Path
+) -> None:
+    """Killed behind the step, before the evaluation: the model comes from the stage."""
+    steps = [dict(type="RangeCalibration"), dict(type="BiasCorrection", mode="measured")]
+    changes = {"calib_cfg.steps": steps, "calib_cfg.baseline": False, "calib_cfg.num_images": 2}
+    rows = []
+    for resume in (False, True):
+        cfg = tiny_project("retinanet").load(tmp_path, **changes, resume=resume)
+        cfg.experiment_name = cfg.visualizer.name = f"bias_{resume}"
+        if resume:
+            (tmp_path / "stages/metrics_recipe.pth").unlink()
+        runner = CalibrationRunner.from_cfg(cfg)
+        rows.append(runner.calibrate().rows[-1].metrics)
+        states = [layer.bias_correction for _, layer in runner.model.quant_layers()]
+        assert None not in states
+    assert rows[0] == rows[1]

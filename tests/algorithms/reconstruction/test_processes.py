@@ -2,19 +2,15 @@
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from tests.tiny_project import REPO, TinyProject
+from tests.process_support import Tool, load, same, two_processes
+from tests.tiny_project import TinyProject
 
 MMSE = "dict(type='LpNormObserver', p=2.0)"
 RECIPE = f"""
@@ -37,58 +33,10 @@ SHRINK = (
     "dict(type='BitShrinking', adaptive_rounding=0.3, drop_prob=0.5, checkpoint_interval=10, "
     f"{SIZE})"
 )
-KEEP_STATE = """
-import torch
-from mmengine.dist import get_rank
-from mmptq.algorithms.base import Step
-from mmptq.registry import STEPS
-
-@STEPS.register_module()
-class KeepState(Step):
-    def __init__(self, name):
-        self.name = name
-
-    def run(self, context):
-        path = context.store.folder.parent / f"{self.name}{get_rank()}.pth"
-        torch.save(context.model.state_dict(), path)
-"""
-BITS = ["--cfg-options", "qconfig.weight.num_bits=3", "qconfig.act.num_bits=4"]
 
 
-class Tool:
-    """Starts tools/quantize.py with one recipe."""
-
-    def __init__(self, folder: Path, config: Path, step: str, iters: int) -> None:
-        (folder / "keep_state.py").write_text(KEEP_STATE)
-        self._recipe = folder / "recipe.py"
-        self._recipe.write_text(RECIPE.replace("STEP", step).replace("ITERS", str(iters)))
-        self._config = config
-        path = os.pathsep.join([str(REPO), str(folder)])
-        self._env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-
-    def start(self, work_dir: Path, *more: str, launcher: tuple[str, ...] = ()) -> Any:
-        command = [sys.executable, *launcher, REPO / "tools/quantize.py", self._config]
-        command += ["--recipe", self._recipe, "--work-dir", work_dir, *more, *BITS]
-        return subprocess.Popen(
-            [str(part) for part in command],
-            env=self._env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *args: Any, **kwargs: Any) -> None:
-        process = self.start(*args, **kwargs)
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
-
-
-def load(path: Path) -> dict[str, Tensor]:
-    return torch.load(path, weights_only=True)
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+def recipe(step: str, iters: int) -> str:
+    return RECIPE.replace("STEP", step).replace("ITERS", str(iters))
 
 
 @pytest.mark.slow
@@ -99,12 +47,8 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def test_two_processes_end_in_one_model(
     family: str, step: str, tiny_project: Callable[[str], TinyProject], tmp_path: Path
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}")
-    tool = Tool(tmp_path, tiny_project(family).config, step, 10)
-    tool.run(tmp_path / "two", "--launcher", "pytorch", launcher=launcher)
+    tool = Tool(tmp_path, tiny_project(family).config, recipe(step, 10))
+    tool.run(tmp_path / "two", "--launcher", "pytorch", launcher=two_processes())
     states = [load(tmp_path / "two" / f"after{rank}.pth") for rank in (0, 1)]
     assert same(*states)
     assert not same(states[0], load(tmp_path / "two/before0.pth"))
@@ -114,7 +58,7 @@ def test_two_processes_end_in_one_model(
 def test_killed_within_a_unit_it_resumes_to_the_same_bits(
     tiny_project: Callable[[str], TinyProject], tmp_path: Path
 ) -> None:
-    tool = Tool(tmp_path, tiny_project("retinanet").config, SHRINK, 40)
+    tool = Tool(tmp_path, tiny_project("retinanet").config, recipe(SHRINK, 40))
     tool.run(tmp_path / "whole")
     killed = tmp_path / "killed"
     process = tool.start(killed)
