@@ -150,7 +150,7 @@ class DetectorAdapter(Adapter):
         """
         methods = []
         for name, module in self.heads():
-            if hasattr(module, "predict_by_feat"):
+            if hasattr(type(module), "predict_by_feat"):
                 decide: Any = module.predict_by_feat
                 arguments = inspect.signature(decide).parameters
                 passes_on = "results_list" if "results_list" in arguments else None

@@ -89,8 +89,17 @@ class IncrementalForward:
     @contextmanager
     def passing(self, image: Hashable) -> Iterator[None]:
         """In this context, one forward pass of ``image`` is incremental."""
-        with replaced_forwards(self._modules, _Pass(self, image).wrap):
+        with replaced_forwards(self._answered(image), _Pass(self, image).wrap):
             yield
+
+    def _answered(self, image: Hashable) -> list[tuple[str, nn.Module]]:
+        """Modules that are called: not those within what does not run, most of a deep network."""
+        reached = {
+            call.module
+            for call in self.graph.calls
+            if call.parent is None or self.role(call.parent, image) == "run"
+        }
+        return [(name, module) for name, module in self._modules if name in reached]
 
     def keep(self, call: int, image: Hashable, output: Any) -> None:
         """Note the form of a computed output, and keep it if it is in the cut."""
