@@ -1,7 +1,7 @@
 """Quantized layers that take the place of their float originals."""
 
 from mmptq.modules.attention import AttentionProduct, product_macs
-from mmptq.modules.channels import channel_axis, channels_first
+from mmptq.modules.channels import channel_axis, channels_first, factor_axis
 from mmptq.modules.conditional_attention import ExpandedConditionalAttention
 from mmptq.modules.conv import QuantConv2d, QuantConvTranspose2d
 from mmptq.modules.deformable import ExpandedDeformPack, QuantDeformable
@@ -38,6 +38,7 @@ __all__ = [
     "evaluating",
     "expand_modules",
     "expanded_modules",
+    "factor_axis",
     "product_macs",
     "quantized_class",
     "replace_module",
