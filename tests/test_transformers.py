@@ -71,12 +71,12 @@ def test_mmdetections_backbones(name: str) -> None:
     specs = input_specs(plan)
     for product in names:
         for operand in OPERANDS:
-            assert specs[f"{product}.{operand}"] == TensorSpec(4.0, False)
+            assert specs[f"{product}.{operand}"] == TensorSpec(4.0, False, "depthwise")
     assert all(p.weight is not None or ".product." in p.name for p in plan.layers)
     assert plan.unplanned == ()
     edges = {p.name for p in plan.layers if {"first", "last"} & set(p.roles)}
     assert "head.fc" in edges and len(edges) == 2
-    assert {n for n, spec in specs.items() if spec != TensorSpec(4.0, False)} == edges
+    assert {n for n, spec in specs.items() if spec != TensorSpec(4.0, False, "depthwise")} == edges
 
     model.prepare(plan)
     assert torch.equal(model(images), expected)
@@ -155,7 +155,7 @@ def test_overrides_by_name() -> None:
     )
     specs = input_specs(plan)
     assert specs["blocks.0.attn.product.probs"] == TensorSpec(8.0, False)
-    assert specs["blocks.0.attn.product.value"] == TensorSpec(4.0, False)
+    assert specs["blocks.0.attn.product.value"] == TensorSpec(4.0, False, "depthwise")
     assert all(specs[f"blocks.1.attn.product.{name}"] is None for name in OPERANDS)
     weights = {p.name: p.weight for p in plan.layers}
     assert weights["blocks.1.attn.in_proj"] == TensorSpec(6.0, True, True)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from mmptq.adapters.randomness import RandomState
+
 
 class Method(NamedTuple):
     """A method that decides something.
@@ -38,7 +40,8 @@ class Decisions:
     """
 
     def __init__(self) -> None:
-        self._results: dict[str, list[Any]] = defaultdict(list)
+        # With the random state that they left, where they drew random numbers.
+        self._results: dict[str, list[tuple[Any, RandomState | None]]] = defaultdict(list)
         self._counts: Counter[str] = Counter()
         self._closed = False
 
@@ -66,14 +69,22 @@ class Decisions:
                 delattr(method.owner, method.name)
 
     def next(self, key: str, decide: Callable[[], Any]) -> Any:
-        """The result of this call under ``key``: the one recorded, else what ``decide`` gives."""
+        """The result of this call under ``key``: the one recorded, else what ``decide`` gives.
+
+        Either way whoever draws random numbers next gets the same ones.
+        """
         index = self._counts[key]
         self._counts[key] += 1
         if index < len(self._results[key]):
-            return self._results[key][index]
+            result, left = self._results[key][index]
+            if left is not None:
+                left.restore()
+            return result
+        before = RandomState()
         result = decide()
         if not self._closed:
-            self._results[key].append(result)
+            after = RandomState()
+            self._results[key].append((result, None if after == before else after))
         return result
 
     def _hold(self, method: Method, original: Callable[..., Any]) -> Callable[..., Any]:

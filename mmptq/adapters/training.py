@@ -1,5 +1,6 @@
 """A model's own training loss, as a function: equal parameters give equal values."""
 
+import inspect
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,15 +96,23 @@ class _Memory:
 
 
 def _helpers(modules: list[nn.Module]) -> list[Any]:
+    """The plain objects that ``modules`` hold, and those that these hold."""
     found: dict[int, Any] = {}
-    for module in modules:
-        for name, value in vars(module).items():
+    todo: list[Any] = list(modules)
+    while todo:
+        for name, value in vars(todo.pop()).items():
             if name.startswith("_"):
                 continue
             for item in value if isinstance(value, list | tuple) else (value,):
-                if hasattr(item, "__dict__") and not isinstance(item, nn.Module | Tensor | dict):
+                if _is_helper(item) and id(item) not in found:
                     found[id(item)] = item
-    return [item for item in found.values() if not isinstance(item, type) and not callable(item)]
+                    todo.append(item)
+    return list(found.values())
+
+
+def _is_helper(item: Any) -> bool:
+    other = isinstance(item, type | nn.Module | Tensor | dict) or inspect.isroutine(item)
+    return hasattr(item, "__dict__") and not other
 
 
 def _plain_state(owner: Any) -> dict[str, Any]:

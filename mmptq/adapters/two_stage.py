@@ -36,23 +36,37 @@ class TwoStageAdapter(DetectorAdapter):
             return super().small_pass(with_labels)
 
     def decided_in_predict(self) -> list[Method]:
-        """Detections, proposals among them, and regions refined from stage to stage."""
+        """Detections, proposals among them, regions refined from stage to stage, points."""
         refine = [
             Method(f"{name}.regress_by_class", module, "regress_by_class")
             for name, module in self.heads()
             if hasattr(module, "regress_by_class")
         ]
-        return [*super().decided_in_predict(), *refine]
+        return [*super().decided_in_predict(), *refine, *self._points("test")]
 
     def decided_in_loss(self) -> list[Method]:
-        """Anchors' targets, proposals, and how regions are assigned to the labels and sampled."""
+        """Anchors' targets, proposals, points, and how regions are assigned and sampled."""
         proposals = [m for m in super().decided_in_predict() if not m.key.startswith("roi_head.")]
-        return [*super().decided_in_loss(), *proposals, *self._sampling()]
+        return [
+            *super().decided_in_loss(),
+            *proposals,
+            *self._sampling(),
+            *self._points("train"),
+        ]
 
     def last_stage(self, outputs: Outputs) -> Outputs:
         """Those of the heads on regions."""
         names = zip(self.last_layers, outputs, strict=True)
         return [calls for name, calls in names if name.startswith("roi_head.")]
+
+    def _points(self, mode: str) -> list[Method]:
+        """Points of a mask that are looked at again: where the coarse mask is least certain."""
+        choose = f"get_roi_rel_points_{mode}"
+        return [
+            Method(f"{name}.{choose}", module, choose)
+            for name, module in self.heads()
+            if hasattr(module, choose)
+        ]
 
     def _sampling(self) -> list[Method]:
         head, found = self.model.roi_head, []

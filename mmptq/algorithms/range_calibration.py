@@ -1,7 +1,6 @@
 """Sets the range of every quantizer by an observer; the base of all recipes."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -56,7 +55,5 @@ def find_range(
     quantizer: UniformQuantizer, observer: Observer, stats: Statistics
 ) -> tuple[Tensor, Tensor]:
     """The range that ``observer`` reads from ``stats``, on the quantizer's device."""
-    symmetric = quantizer.scheme.symmetric
-    scheme = replace(quantizer.scheme, signed=symmetric and bool((stats.low < 0).any()))
-    low, high = observer.compute_range(stats, scheme)
+    low, high = observer.compute_range(stats, quantizer.scheme_for(stats.low))
     return low.to(quantizer.scale.device), high.to(quantizer.scale.device)

@@ -7,10 +7,10 @@ from typing import Any, Protocol, TypeVar
 
 from mmptq.adapters import Adapter
 from mmptq.engine.data.calibration_set import CalibrationSet
-from mmptq.engine.data.collect import collect_statistics
+from mmptq.engine.data.collect import collect_statistics, statistics_from
 from mmptq.engine.storage.store import StageStore
 from mmptq.models import QuantModel
-from mmptq.observers import TensorStatistics
+from mmptq.observers import StreamingStatistics
 
 T = TypeVar("T")
 
@@ -56,9 +56,9 @@ class CalibrationContext:
     track: Track
     record: Record = _ignore
     statistics_seconds: float = 0.0
-    _statistics: dict[str, TensorStatistics] | None = field(default=None, repr=False)
+    _statistics: dict[str, StreamingStatistics] | None = field(default=None, repr=False)
 
-    def activation_statistics(self) -> dict[str, TensorStatistics]:
+    def activation_statistics(self) -> dict[str, StreamingStatistics]:
         """Statistics of every site of the float model; collected once, then reused.
 
         The runner calls it before the first step, while the weights are still the float model's.
@@ -67,8 +67,7 @@ class CalibrationContext:
             saved = self.store.once("statistics", self._collect)
             self.statistics_seconds = saved["seconds"]
             self._statistics = {
-                name: TensorStatistics.from_state_dict(state)
-                for name, state in saved["sites"].items()
+                name: statistics_from(state) for name, state in saved["sites"].items()
             }
         return self._statistics
 

@@ -17,8 +17,8 @@ Stored bytes:
 over the quantized weights :math:`q` of :math:`n_q` elements, the activation quantizers :math:`t`,
 and the :math:`n_f` numbers that stay in float (biases, layers in float, norms that are not folded).
 :math:`s` counts a quantizer's parameters: a step a channel (one if per tensor), and as many zero
-points where it is affine. A folded batch norm is gone, but leaves a bias. The float model stores
-every parameter and buffer in 4 bytes.
+points where it is affine, of a weight or of an activation. A folded batch norm is gone, but leaves
+a bias. The float model stores every parameter and buffer in 4 bytes.
 """
 
 from collections import defaultdict
@@ -189,7 +189,7 @@ def model_cost(profile: ModelProfile, plan: Plan | None = None) -> ModelCost:
     packed = (
         FLOAT_BYTES * remaining
         + sum(layer.weight_bytes for layer in quantized)
-        + sum(_params_bytes(spec, 1) for spec in sites.values())
+        + sum(_params_bytes(site.spec, site.channels or 1) for site in (plan.sites if plan else ()))
     )
     float_bytes = FLOAT_BYTES * profile.numel
     return ModelCost(profile.input_shape, layers, profile.products, float_bytes, packed)

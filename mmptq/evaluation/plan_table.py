@@ -9,7 +9,7 @@ from rich.text import Text
 
 from mmptq.evaluation.cost import PRODUCTS, LayerCost, ModelCost
 from mmptq.evaluation.profile import LayerProfile
-from mmptq.models import LayerPlan, Plan, TensorSpec
+from mmptq.models import LayerPlan, Plan, SitePlan, TensorSpec
 
 _FLOAT = "float"
 
@@ -27,7 +27,7 @@ def plan_table(plan: Plan, cost: ModelCost) -> Group:
     for title in ("calls", "MACs", "share"):
         table.add_column(title, justify="right", no_wrap=True)
     planned = {layer.name: layer for layer in plan.layers}
-    sites = {site.name: site.spec for site in plan.sites}
+    sites = {site.name: site for site in plan.sites}
     readers = _reader_counts(plan)
     for layer in cost.layers:
         entry = planned.get(layer.name)
@@ -121,12 +121,14 @@ def _reader_counts(plan: Plan) -> dict[str, int]:
     return counts
 
 
-def _describe_input(layer: LayerPlan, sites: dict[str, TensorSpec], readers: dict[str, int]) -> str:
+def _describe_input(layer: LayerPlan, sites: dict[str, SitePlan], readers: dict[str, int]) -> str:
     names = [site for site in layer.inputs if site is not None]
     if not names:
         return _FLOAT
     # All calls of a layer share one spec; a different one would need a layer of its own.
-    text = _describe(sites[names[0]])
+    text = _describe(sites[names[0]].spec)
+    if sites[names[0]].channels is not None:
+        text += " per channel"
     distinct = len(set(names))
     if distinct > 1:
         text += f", {distinct} quantizers"

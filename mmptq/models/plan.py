@@ -16,9 +16,11 @@ from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models.qconfig import QConfig
 from mmptq.models.specs import TensorSpec
 from mmptq.models.trace import Trace
-from mmptq.modules import Operand, QuantLayer, class_name, quantized_class
+from mmptq.modules import Operand, QuantLayer, class_name, factor_axis, quantized_class
 
 PLAN_VERSION = 1
+
+Act = tuple[TensorSpec, int | None]  # how a tensor is quantized, and how many channels have a step
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,14 @@ class SitePlan:
         spec: How the tensor is quantized.
         watch: ``(layer, call)`` pairs at which each tensor of the site is read for the first time;
             whoever observes there sees every tensor once.
+        channels: Each has a step of its own; ``None``: one step for the tensor.
     """
 
     name: str
     owner: str
     spec: TensorSpec
     watch: tuple[tuple[str, int], ...]
+    channels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,8 @@ def _layer_from(d: Mapping[str, Any]) -> LayerPlan:
 
 def _site_from(d: Mapping[str, Any]) -> SitePlan:
     watch = tuple((layer, call) for layer, call in d["watch"])
-    return SitePlan(d["name"], d["owner"], TensorSpec(**d["spec"]), watch)
+    spec = TensorSpec(**d["spec"])
+    return SitePlan(d["name"], d["owner"], spec, watch, d.get("channels"))
 
 
 def quantizable_layers(model: nn.Module) -> list[str]:
@@ -165,7 +170,8 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
             specs[name] = (None, specs[name][1])
     if all(weight is None and act is None for weight, act in specs.values()):
         raise ConfigError("qconfig leaves every layer in float; set qconfig.weight or qconfig.act")
-    readers, sites = assign_sites(trace, {n: s[1] for n, s in specs.items()}, qconfig.per_call)
+    acts = {name: _granular(model.get_submodule(name), s[1]) for name, s in specs.items()}
+    readers, sites = assign_sites(trace, acts, qconfig.per_call)
     layers = tuple(
         LayerPlan(
             name,
@@ -182,6 +188,14 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
     return Plan(type(model).__name__, qconfig.scope, folds, layers, sites, unplanned, weights)
 
 
+def _granular(layer: Any, spec: TensorSpec | None) -> Act | None:
+    """How ``layer`` wants its input to be quantized by ``spec``."""
+    if spec is None:
+        return None
+    by_channel = spec.per_channel == "depthwise" and factor_axis(layer) is not None
+    return spec, layer.in_channels if by_channel else None
+
+
 def layer_roles(name: str, trace: Trace) -> tuple[str, ...]:
     """Section of the layer (by its top-level module), and whether it is first or last."""
     top = name.split(".", 1)[0]
@@ -191,13 +205,13 @@ def layer_roles(name: str, trace: Trace) -> tuple[str, ...]:
 
 
 def assign_sites(
-    trace: Trace, acts: Mapping[str, TensorSpec | None], per_call: bool
+    trace: Trace, acts: Mapping[str, Act | None], per_call: bool
 ) -> tuple[dict[str, tuple[str | None, ...]], tuple[SitePlan, ...]]:
-    """One site for each (tensor, spec); without ``per_call`` one for all calls of a layer.
+    """One site for each (tensor, act); without ``per_call`` one for all calls of a layer.
 
     Args:
         trace: Which tensor each call of each layer reads.
-        acts: The input's spec of each layer.
+        acts: The input's spec of each layer, and the number of its steps.
         per_call: Whether the calls of a layer keep quantizers of their own.
 
     Returns:
@@ -205,28 +219,29 @@ def assign_sites(
     """
     groups = _Groups()
     for name, tensors in trace.calls.items():
-        spec = acts[name]
-        if spec is not None and not per_call:
+        act = acts[name]
+        if act is not None and not per_call:
             for tensor in tensors[1:]:
-                groups.join((tensors[0], spec), (tensor, spec))
+                groups.join((tensors[0], act), (tensor, act))
     # group -> tensor -> its first reader
     watch: dict[Any, dict[int, tuple[str, int]]] = {}
     names: dict[Any, str] = {}
     readers: dict[str, tuple[str | None, ...]] = {}
     for name, tensors in trace.calls.items():
-        spec = acts[name]
-        if spec is None:
+        act = acts[name]
+        if act is None:
             readers[name] = (None,)
             continue
         reads = []
         for call, tensor in enumerate(tensors):
-            group = groups.find((tensor, spec))
+            group = groups.find((tensor, act))
             reads.append(names.setdefault(group, f"{name}:{call}"))
             watch.setdefault(group, {}).setdefault(tensor, (name, call))
         readers[name] = (reads[0],) if len(set(reads)) == 1 else tuple(reads)
     sites = tuple(
-        SitePlan(name, name.rpartition(":")[0], group[1], tuple(watch[group].values()))
+        SitePlan(name, name.rpartition(":")[0], spec, tuple(watch[group].values()), channels)
         for group, name in names.items()
+        for spec, channels in (group[1],)
     )
     return readers, sites
 

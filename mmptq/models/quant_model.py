@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from mmptq.errors import CheckpointError
 from mmptq.models.fold import fold_batch_norms
-from mmptq.models.plan import Plan
+from mmptq.models.plan import Plan, SitePlan
 from mmptq.models.specs import TensorSpec
 from mmptq.modules import (
     QuantLayer,
     class_name,
     expand_modules,
     expanded_modules,
+    factor_axis,
     replace_module,
     to_quantized,
 )
@@ -81,7 +82,7 @@ class QuantModel(BaseModel):
     def _attach_sites(self, plan: Plan) -> None:
         layers = dict(self.quant_layers())
         for site in plan.sites:
-            self.sites[site.name] = make_quantizer(site.spec)
+            self.sites[site.name] = make_site_quantizer(site, layers[site.owner])
             layers[site.owner].input_quantizers.append(self.sites[site.name])
         for layer_plan in plan.layers:
             readers = [None if s is None else self.sites[s] for s in layer_plan.inputs]
@@ -131,6 +132,19 @@ def make_weight_quantizer(spec: TensorSpec, layer: QuantLayer) -> UniformQuantiz
         return make_quantizer(spec)
     axis = layer.ch_axis
     return make_quantizer(spec, ch_axis=axis, num_channels=layer.weight.shape[axis])
+
+
+def make_site_quantizer(site: SitePlan, owner: QuantLayer) -> UniformQuantizer:
+    """Build the quantizer of an activation that ``owner`` reads."""
+    if site.channels is None:
+        return make_quantizer(site.spec)
+    axis = factor_axis(owner)
+    if axis is None:
+        raise CheckpointError(
+            f"the quantized checkpoint has a step a channel for what {site.owner!r} reads, no "
+            "depthwise layer in the config's model; use the config it was made with"
+        )
+    return make_quantizer(site.spec, ch_axis=axis, num_channels=site.channels)
 
 
 def make_quantizer(spec: TensorSpec, **channels: int) -> UniformQuantizer:

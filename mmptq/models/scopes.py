@@ -70,7 +70,7 @@ SCOPES = {
         "LAPQ's protocol: symmetric, one step per tensor; first and last layers in float",
         _lapq_paper,
         weight={"per_channel": False},
-        act={"symmetric": True},
+        act={"symmetric": True, "per_channel": "none"},
     ),
 }
 

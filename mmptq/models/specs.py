@@ -8,6 +8,10 @@ from typing import Any
 from mmptq.errors import ConfigError
 from mmptq.ops import MAX_BITS, MIN_BITS
 
+# Where activations have a range a channel: at the inputs of layers whose outputs read one channel
+# each, or nowhere.
+ACT_GRANULARITIES = ("depthwise", "none")
+
 ROLES = ("backbone", "neck", "head", "first", "last")
 
 
@@ -48,13 +52,14 @@ class TensorSpec:
     Args:
         num_bits: Whole or real bit-width.
         symmetric: Zero point 0, or affine.
-        per_channel: One step per output channel (weights only).
+        per_channel: Of weights: one step per output channel. Of activations: one of
+            :data:`ACT_GRANULARITIES`.
         type: Registered quantizer class.
     """
 
     num_bits: float
     symmetric: bool
-    per_channel: bool = False
+    per_channel: bool | str = False
     type: str = "UniformQuantizer"
 
     def merged(self, changes: Mapping[str, Any], key: str) -> "TensorSpec":
@@ -67,14 +72,26 @@ class TensorSpec:
         for name, value in changes.items():
             if name not in known:
                 raise ConfigError(f"{key}.{name}: unknown key; known are {', '.join(known)}")
-            if name in ("symmetric", "per_channel"):
-                check_bool(value, f"{key}.{name}")
+            if name == "symmetric":
+                check_bool(value, f"{key}.symmetric")
+        if "per_channel" in changes:
+            changes = {**changes, "per_channel": self._granularity(changes["per_channel"], key)}
         merged = replace(self, **changes)
         return replace(merged, num_bits=check_num_bits(merged.num_bits, f"{key}.num_bits"))
 
+    def _granularity(self, value: Any, key: str) -> bool | str:
+        """``value`` as this spec's kind of tensor has it: a switch or a name."""
+        if isinstance(self.per_channel, bool):
+            return check_bool(value, f"{key}.per_channel")
+        value = "none" if value is False else value
+        if value not in ACT_GRANULARITIES:
+            names = " or ".join(repr(name) for name in ACT_GRANULARITIES)
+            raise ConfigError(f"{key}.per_channel = {value!r}: of activations must be {names}")
+        return str(value)
+
 
 WEIGHT_DEFAULT = TensorSpec(num_bits=8, symmetric=True, per_channel=True)
-ACT_DEFAULT = TensorSpec(num_bits=8, symmetric=False)
+ACT_DEFAULT = TensorSpec(num_bits=8, symmetric=False, per_channel="depthwise")
 
 
 @dataclass(frozen=True)

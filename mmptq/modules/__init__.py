@@ -1,7 +1,7 @@
 """Quantized layers that take the place of their float originals."""
 
 from mmptq.modules.attention import AttentionProduct, product_macs
-from mmptq.modules.channels import channel_axis, channels_first, out_channels
+from mmptq.modules.channels import channel_axis, channels_first, factor_axis, out_channels
 from mmptq.modules.conditional_attention import ExpandedConditionalAttention
 from mmptq.modules.conv import QuantConv2d, QuantConvTranspose2d
 from mmptq.modules.deformable import ExpandedDeformPack, QuantDeformable
@@ -39,6 +39,7 @@ __all__ = [
     "expand_modules",
     "expanded_modules",
     "out_channels",
+    "factor_axis",
     "product_macs",
     "quantized_class",
     "replace_module",

@@ -1,4 +1,4 @@
-"""Where the output channels of a layer's weight are."""
+"""Where the channels of a layer's weight and input are."""
 
 from typing import Any
 
@@ -25,6 +25,16 @@ def channels_first(layer: nn.Module, weight: Tensor) -> Tensor:
         return weight
     groups = weight.unflatten(0, (layer.groups, -1))
     return groups.transpose(1, 2).flatten(0, 1)
+
+
+def factor_axis(layer: Any) -> int | None:
+    """Axis of the input along which a step per channel leaves every sum on integers.
+
+    Counted from the end. That is so where each output channel reads one input channel, in depthwise
+    convolutions: the step is a factor of the whole sum. ``None`` where there is no such axis.
+    """
+    groups, channels = (getattr(layer, name, 1) for name in ("groups", "in_channels"))
+    return 1 - layer.weight.dim() if groups == channels > 1 else None
 
 
 def out_channels(layer: Any) -> int:

@@ -117,14 +117,8 @@ class PiecewiseDensity:
         return torch.cat(errors) / self.total
 
     def _lp_error(self, scale: Tensor, bottom: Tensor, top: Tensor, p: float) -> Tensor:
-        steps = self.edges / scale
-        code = cells = torch.minimum(torch.maximum(steps.round(), bottom), top)
-        if bool((bottom.frac() != 0).any() | (top.frac() != 0).any()):
-            cells = steps.round().clamp_(-_cells(-bottom, p), _cells(top, p))
-        rest = steps.sub_(code)
-        antiderivative = rest.abs().pow_(p + 1.0).copysign_(rest).div_(p + 1.0)
-        antiderivative.add_(cells, alpha=2.0 * 0.5 ** (p + 1.0) / (p + 1.0))
-        error = antiderivative.diff(dim=1) @ self._density * scale[:, 0].pow(p + 1.0)
+        integral = error_antiderivative(self.edges, scale, bottom, top, p).diff(dim=1)
+        error = integral @ self._density * scale[:, 0].pow(p + 1.0)
         if self._points.numel():
             steps = self._points / scale
             rest = steps - torch.minimum(torch.maximum(steps.round(), bottom), top)
@@ -145,6 +139,19 @@ class PiecewiseDensity:
 
     def _without_zeros(self) -> Tensor:
         return torch.where(self._is_point & (self.edges[:-1] == 0), 0.0, self.counts)
+
+
+def error_antiderivative(
+    edges: Tensor, scale: Tensor, bottom: Tensor, top: Tensor, p: float
+) -> Tensor:
+    """``F`` of the module's formula at each edge; the arguments broadcast against each other."""
+    steps = edges / scale
+    code = cells = torch.minimum(torch.maximum(steps.round(), bottom), top)
+    if bool((bottom.frac() != 0).any() | (top.frac() != 0).any()):
+        cells = steps.round().clamp_(-_cells(-bottom, p), _cells(top, p))
+    rest = steps.sub_(code)
+    antiderivative = rest.abs().pow_(p + 1.0).copysign_(rest).div_(p + 1.0)
+    return antiderivative.add_(cells, alpha=2.0 * 0.5 ** (p + 1.0) / (p + 1.0))
 
 
 def _cells(top: Tensor, p: float) -> Tensor:

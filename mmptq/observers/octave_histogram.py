@@ -12,8 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-_MANTISSA_BITS = 23
-_EXPONENT_BIAS = 127
+MANTISSA_BITS = 23
+EXPONENT_BIAS = 127
 _MAX_WINDOW = 32  # octaves below a tensor's maximum that are counted in one go
 _CHUNK = 1 << 18  # values at a time: the temporaries stay in the processor's cache
 _TINY = torch.finfo(torch.float32).tiny
@@ -54,7 +54,7 @@ class OctaveHistogram:
         magnitude = max(-low, high)
         if magnitude < _TINY:
             return x.numel()
-        top = math.frexp(magnitude)[1] - 1 + _EXPONENT_BIAS
+        top = math.frexp(magnitude)[1] - 1 + EXPONENT_BIAS
         # Few values seldom reach far below their maximum; a narrow window makes small tensors
         # cheap.
         window = min(_MAX_WINDOW, x.numel().bit_length() + 6)
@@ -80,7 +80,7 @@ class OctaveHistogram:
 
         ``second_side`` is where the run of bins of negative values starts; None: there are none.
         """
-        shift = _MANTISSA_BITS - (self.bins_per_octave.bit_length() - 1)
+        shift = MANTISSA_BITS - (self.bins_per_octave.bit_length() - 1)
         offset = base * self.bins_per_octave - 1
         index = x.view(torch.int32) >> shift
         if second_side is None:
@@ -95,7 +95,7 @@ class OctaveHistogram:
         if zeros == below:
             return zeros
         magnitude = x.abs()
-        start = 2.0 ** (base - _EXPONENT_BIAS)
+        start = 2.0 ** (base - EXPONENT_BIAS)
         rest = x[(magnitude < start) & (magnitude >= _TINY)]
         if rest.numel():
             low, high = (float(v) for v in torch.aminmax(rest))
@@ -107,23 +107,23 @@ class OctaveHistogram:
         self._add(other.counts, other.first_octave)
 
     def _add(self, counts: Tensor, first: int) -> None:
-        """Add ``(2, octaves, bins)`` counts from octave ``first`` on; empty outer octaves go."""
-        used = counts.sum(dim=(0, 2)).nonzero().flatten()
+        """Add ``(..., octaves, bins)`` counts from octave ``first`` on; empty outer octaves go."""
+        used = counts.flatten(0, -3).sum(dim=(0, 2)).nonzero().flatten()
         if not used.numel():
             return
         start, stop = int(used[0]), int(used[-1]) + 1
-        counts, first = counts[:, start:stop], first + start
-        if not self.counts.shape[1]:
+        counts, first = counts[..., start:stop, :], first + start
+        if not self.counts.shape[-2]:
             self.counts, self.first_octave = counts.clone(), first
             return
         old, old_first = self.counts, self.first_octave
         new_first = min(first, old_first)
-        stop = max(first + counts.shape[1], old_first + old.shape[1])
-        if new_first < old_first or stop > old_first + old.shape[1]:
-            self.counts = old.new_zeros(2, stop - new_first, self.bins_per_octave)
-            self.counts[:, old_first - new_first :][:, : old.shape[1]] = old
+        stop = max(first + counts.shape[-2], old_first + old.shape[-2])
+        if new_first < old_first or stop > old_first + old.shape[-2]:
+            self.counts = old.new_zeros(*old.shape[:-2], stop - new_first, self.bins_per_octave)
+            self.counts[..., old_first - new_first :, :][..., : old.shape[-2], :] = old
             self.first_octave = new_first
-        self.counts[:, first - new_first :][:, : counts.shape[1]] += counts
+        self.counts[..., first - new_first :, :][..., : counts.shape[-2], :] += counts
 
     def bins(self, coarse_per_octave: int | None = None) -> tuple[Tensor, Tensor]:
         """Bins of the real line in ascending order.
@@ -142,20 +142,25 @@ class OctaveHistogram:
             return torch.zeros(2, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
         edges, positive, negative = [], [], []
         for i in range(octaves):
-            keep = self.bins_per_octave
-            if coarse_per_octave is not None:
-                keep = min(keep, max(coarse_per_octave, keep >> (octaves - 1 - i)))
-            edges.append(_octave_edges(self.first_octave + i, keep)[:-1])
+            keep = self.kept_bins(octaves, i, coarse_per_octave)
+            edges.append(octave_edges(self.first_octave + i, keep)[:-1])
             grouped = self.counts[:, i].view(2, keep, -1).sum(dim=2)
             positive.append(grouped[0])
             negative.append(grouped[1])
-        edges.append(_octave_edges(self.first_octave + octaves - 1, 1)[-1:])
+        edges.append(octave_edges(self.first_octave + octaves - 1, 1)[-1:])
         edge, up, down = torch.cat(edges), torch.cat(positive), torch.cat(negative)
         gap = up.new_zeros(1)
         return torch.cat([-edge.flip(0), edge]), torch.cat([down.flip(0), gap, up]).double()
 
+    def kept_bins(self, octaves: int, i: int, coarse_per_octave: int | None) -> int:
+        """Bins of octave ``i`` of ``octaves`` once neighbours are merged, see :meth:`bins`."""
+        most = self.bins_per_octave
+        if coarse_per_octave is None:
+            return most
+        return min(most, max(coarse_per_octave, most >> (octaves - 1 - i)))
 
-def _octave_edges(octave: int, bins: int) -> Tensor:
+
+def octave_edges(octave: int, bins: int) -> Tensor:
     """The ``bins + 1`` edges of equal bins in the octave with this biased exponent, float64."""
     steps = 1.0 + torch.arange(bins + 1, dtype=torch.float64) / bins
-    return steps * 2.0 ** (octave - _EXPONENT_BIAS)
+    return steps * 2.0 ** (octave - EXPONENT_BIAS)

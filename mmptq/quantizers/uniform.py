@@ -65,6 +65,11 @@ class UniformQuantizer(nn.Module):
         """Whether the quantizer has a range."""
         return not bool(self.scale.isnan().any())
 
+    def scheme_for(self, low: Tensor) -> QuantScheme:
+        """The scheme that the quantizer has when its range begins at ``low``."""
+        signed = self.scheme.symmetric and bool((low < 0).any())
+        return replace(self.scheme, signed=signed)
+
     @torch.no_grad()
     def set_range(self, low: Tensor, high: Tensor) -> None:
         """Cover ``[low, high]`` (0-dim or ``(C,)``) and switch the quantizer on.
@@ -78,8 +83,7 @@ class UniformQuantizer(nn.Module):
             )
         if not bool((low.isfinite() & high.isfinite()).all()):
             raise ValueError("the range of a quantizer must be finite")
-        signed = self.scheme.symmetric and bool((low < 0).any())
-        self._set_scheme(replace(self.scheme, signed=signed))
+        self._set_scheme(self.scheme_for(low))
         self.range_low.copy_(low)
         self.range_high.copy_(high)
         self._fit_levels()

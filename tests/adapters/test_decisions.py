@@ -1,12 +1,15 @@
 """What is decided once is given again; all else is computed."""
 
+import random
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmptq.adapters.decisions import Decisions, Method
+from mmptq.adapters.randomness import frozen_random
 
 
 class Head(nn.Module):
@@ -24,6 +27,9 @@ class Head(nn.Module):
     def choose(self) -> tuple[Tensor, Tensor]:
         values, indices = self.weight.topk(2, dim=0)
         return values, indices
+
+    def sample(self) -> tuple[Tensor, float, float]:
+        return torch.rand(2), np.random.rand(), random.random()
 
     def paste(self, mask_preds: Tensor, results_list: list[Any]) -> list[Any]:
         raise AssertionError("nothing comes of it")
@@ -77,6 +83,18 @@ def test_an_argument_is_passed_on() -> None:
     with Decisions().held([Method("masks", head, "paste", passes_on="results_list")]):
         assert head.paste(torch.zeros(1), results_list=found) is found
         assert head.paste(torch.zeros(1), found) is found
+
+
+def test_whoever_draws_next_draws_the_same() -> None:
+    """Training draws samples, then points: given the samples, the points must stay the same."""
+    head, decisions = Head(), Decisions()
+    drawn = []
+    for _ in range(2):
+        with frozen_random(), decisions.held([Method("a", head, "sample")]):
+            samples = head.sample()
+            drawn.append((samples, torch.rand(2).tolist(), np.random.rand(), random.random()))
+        decisions.close()
+    assert str(drawn[0]) == str(drawn[1])
 
 
 def test_methods_come_back_after_an_error() -> None:

@@ -17,8 +17,12 @@ from tests.stock_models import build_stock
 class Helper:
     """An assigner that counts, as Dynamic R-CNN's thresholds move."""
 
-    def __init__(self) -> None:
+    def __init__(self, inner: Any = None) -> None:
         self.threshold = 0.5
+        self.inner = inner
+
+    def __call__(self) -> float:
+        return self.threshold
 
 
 class Model(nn.Module):
@@ -26,7 +30,7 @@ class Model(nn.Module):
         super().__init__()
         self.backbone = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
         self.head = nn.Sequential(nn.Conv2d(3, 3, 1), nn.GroupNorm(1, 3), nn.Dropout(0.5))
-        self.assigner, self.history, self.shared = Helper(), deque([1.0]), {"a": 1}
+        self.assigner, self.history, self.shared = Helper(Helper()), deque([1.0]), {"a": 1}
         self.head.cache = self.shared
         self.register_buffer("bins", torch.zeros(2))
         self.count = 0
@@ -43,11 +47,13 @@ def test_modes_memory_and_random_numbers() -> None:
             assert MessageHub.get_current_instance().get_info("epoch") > 1000
             drawn.append(torch.rand(3))
             model.assigner.threshold, model.count = 0.9, 7
+            model.assigner.inner.threshold = 0.8
             model.history.append(2.0)
             model.shared["b"] = 2
             model.bins += 1
         assert not any(module.training for module in model.modules())
         assert (model.assigner.threshold, model.count) == (0.5, 0)
+        assert model.assigner.inner.threshold == 0.5
         assert list(model.history) == [1.0] and model.bins.tolist() == [0.0, 0.0]
         # The one dictionary that two owners share.
         assert model.shared == {"a": 1} and model.head.cache is model.shared

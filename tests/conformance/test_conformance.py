@@ -107,7 +107,8 @@ def check_task_loss(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
     context = run.runner("task_loss").setup()
     for _, batch in context.data:
         batch = context.adapter.preprocess(batch, with_labels=True)
-        wanted = training_loss(run.float_model, copy.deepcopy(batch))
+        # Some losses remember: each image meets the model as it is before a training.
+        wanted = training_loss(copy.deepcopy(run.float_model), copy.deepcopy(batch))
         image, samples = batch["inputs"], batch["data_samples"]
         with torch.no_grad():
             frozen = context.adapter.freeze(image, samples, with_labels=True)

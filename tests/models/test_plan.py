@@ -11,10 +11,10 @@ from torch import nn
 from mmptq.adapters import find_adapter
 from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models import Plan, QConfig, TensorSpec, Trace, build_plan
-from mmptq.models.plan import assign_sites
+from mmptq.models.plan import Act, assign_sites
 
 W4 = dict(weight=dict(num_bits=4), act=dict(num_bits=4))
-ACT = TensorSpec(4.0, False)
+ACT = (TensorSpec(4.0, False, "none"), None)
 PREDICTORS = {
     "retinanet": {"bbox_head.retina_cls", "bbox_head.retina_reg"},
     "faster_rcnn": {
@@ -67,7 +67,7 @@ def test_full(make_detector: Make, name: str) -> None:
     for layer in plan.layers:
         expected = 8.0 if {"first", "last"} & set(layer.roles) else 4.0
         assert layer.weight == TensorSpec(expected, True, True), layer.name
-        assert set(inputs[layer.name]) == {TensorSpec(expected, False)}, layer.name
+        assert set(inputs[layer.name]) == {TensorSpec(expected, False, "depthwise")}, layer.name
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
@@ -92,7 +92,7 @@ def test_lapq_paper_is_symmetric_and_per_tensor(make_detector: Make, name: str) 
             assert layer.weight is None and inputs[layer.name] == [None]
         else:
             assert layer.weight == TensorSpec(4.0, True, False)
-            assert set(inputs[layer.name]) == {TensorSpec(4.0, True)}
+            assert set(inputs[layer.name]) == {TensorSpec(4.0, True, "none")}
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
@@ -185,20 +185,20 @@ def test_layers_that_never_run_are_listed() -> None:
 # --- sites of hand-made traces --------------------------------------------------------------------
 
 
-def names(trace_calls: dict[str, list[int]], acts: dict[str, TensorSpec | None], per_call: bool):
+def names(trace_calls: dict[str, list[int]], acts: dict[str, Act | None], per_call: bool):
     readers, sites = assign_sites(Trace(calls=trace_calls), acts, per_call)
     return readers, [site.name for site in sites]
 
 
 def test_other_bits_mean_another_site() -> None:
     calls = {"a": [0], "b": [0], "c": [0]}
-    acts: dict[str, TensorSpec | None] = {"a": ACT, "b": TensorSpec(8.0, False), "c": ACT}
+    acts: dict[str, Act | None] = {"a": ACT, "b": (TensorSpec(8.0, False), None), "c": ACT}
     readers, sites = names(calls, acts, True)
     assert readers == {"a": ("a:0",), "b": ("b:0",), "c": ("a:0",)} and sites == ["a:0", "b:0"]
 
 
 def test_a_float_reader_takes_no_part() -> None:
-    acts: dict[str, TensorSpec | None] = {"a": None, "b": ACT}
+    acts: dict[str, Act | None] = {"a": None, "b": ACT}
     readers, sites = names({"a": [0], "b": [0]}, acts, True)
     assert readers == {"a": (None,), "b": ("b:0",)} and sites == ["b:0"]
 
@@ -210,7 +210,7 @@ def test_calls_that_read_the_same_tensor_need_one_reader() -> None:
 
 def test_merging_the_calls_of_one_layer_merges_those_of_its_neighbours() -> None:
     calls = {"a": [0, 1], "b": [1, 2], "c": [3, 2], "d": [4]}
-    acts: dict[str, TensorSpec | None] = dict.fromkeys(calls, ACT)
+    acts: dict[str, Act | None] = dict.fromkeys(calls, ACT)
     readers, sites = names(calls, acts, False)
     assert readers == {"a": ("a:0",), "b": ("a:0",), "c": ("a:0",), "d": ("d:0",)}
     assert sites == ["a:0", "d:0"]

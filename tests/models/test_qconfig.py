@@ -18,7 +18,7 @@ def test_defaults() -> None:
     qconfig = parse()
     assert qconfig.scope == "full" and qconfig.per_call and qconfig.fold_bn
     assert qconfig.weight == TensorSpec(8.0, symmetric=True, per_channel=True)
-    assert qconfig.act == TensorSpec(8.0, symmetric=False, per_channel=False)
+    assert qconfig.act == TensorSpec(8.0, symmetric=False, per_channel="depthwise")
 
 
 def test_values_replace_defaults() -> None:
@@ -27,14 +27,23 @@ def test_values_replace_defaults() -> None:
     )
     qconfig = QConfig.parse(cfg)
     assert qconfig.weight == TensorSpec(4.0, True, False)
-    assert qconfig.act == TensorSpec(2.5, True, False)
+    assert qconfig.act == TensorSpec(2.5, True, "depthwise")
+
+
+@pytest.mark.parametrize("value", ["none", False])
+def test_activations_without_a_range_a_channel(value: Any) -> None:
+    qconfig = parse(act=dict(per_channel=value))
+    assert qconfig.act is not None and qconfig.act.per_channel == "none"
 
 
 def test_none_is_float() -> None:
     qconfig = parse(weight=None, act=dict(num_bits=4))
     assert qconfig.weight is None
-    assert qconfig.resolve("neck.conv", ["neck"]) == (None, TensorSpec(4.0, False))
-    assert qconfig.resolve("head.cls", ["head", "last"]) == (None, TensorSpec(8.0, False))
+    assert qconfig.resolve("neck.conv", ["neck"]) == (None, TensorSpec(4.0, False, "depthwise"))
+    assert qconfig.resolve("head.cls", ["head", "last"]) == (
+        None,
+        TensorSpec(8.0, False, "depthwise"),
+    )
 
 
 @pytest.mark.parametrize(("bits", "edge_bits"), [(2, 8), (4, 8), (8, 8), (10, 10)])
@@ -61,7 +70,8 @@ def test_lapq_paper() -> None:
     qconfig = parse(scope="lapq_paper", weight=dict(num_bits=4), act=dict(num_bits=4))
     assert qconfig.resolve("c", ["backbone", "first"]) == (None, None)
     assert qconfig.resolve("c", ["head", "last"]) == (None, None)
-    assert qconfig.resolve("c", ["neck"]) == (TensorSpec(4.0, True, False), TensorSpec(4.0, True))
+    expected = (TensorSpec(4.0, True, False), TensorSpec(4.0, True, "none"))
+    assert qconfig.resolve("c", ["neck"]) == expected
 
 
 def test_the_users_value_beats_the_presets() -> None:
@@ -107,7 +117,7 @@ def test_an_override_can_quantize_where_the_default_is_float() -> None:
         overrides=[dict(pattern="neck.*", weight=dict(num_bits=4), act=dict(num_bits=6))],
     )
     assert qconfig.resolve("backbone.c", ["backbone"]) == (None, None)
-    expected = (TensorSpec(4.0, True, False), TensorSpec(6.0, True))
+    expected = (TensorSpec(4.0, True, False), TensorSpec(6.0, True, "none"))
     assert qconfig.resolve("neck.c", ["neck"]) == expected
 
 
@@ -134,7 +144,9 @@ def test_bit_widths_that_cannot_be(bits: Any, which: str) -> None:
             dict(act=dict(symmetric="yes")),
             r"qconfig\.act\.symmetric = 'yes': must be True or False",
         ),
-        (dict(act=dict(per_channel=True)), r"qconfig\.act\.per_channel = True"),
+        (dict(act=dict(per_channel=True)), r"qconfig\.act\.per_channel = True: .* 'depthwise' or"),
+        (dict(act=dict(per_channel="all")), r"qconfig\.act\.per_channel = 'all'"),
+        (dict(weight=dict(per_channel="depthwise")), r"weight\.per_channel = 'depthwise'"),
         (dict(scope="all"), r"qconfig\.scope = 'all': must be one of full, backbone_neck"),
         (dict(scope=["full"]), r"qconfig\.scope = \['full'\]"),
         (dict(per_call="no"), r"qconfig\.per_call = 'no': must be True or False"),

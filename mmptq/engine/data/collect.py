@@ -1,7 +1,7 @@
 """One pass over the calibration set collects the statistics of every activation."""
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,12 +13,13 @@ from mmptq.engine.data.reach import check_seen, read_by
 from mmptq.errors import NumericalError
 from mmptq.models import QuantModel
 from mmptq.modules import QuantLayer
-from mmptq.observers import TensorStatistics
+from mmptq.observers import ChannelStatistics, StreamingStatistics, TensorStatistics
+from mmptq.quantizers import UniformQuantizer
 
 Batches = Iterable[tuple[int, dict[str, Any]]]
 
 
-def collect_statistics(model: QuantModel, batches: Batches) -> dict[str, TensorStatistics]:
+def collect_statistics(model: QuantModel, batches: Batches) -> dict[str, StreamingStatistics]:
     """Statistics of every site of the *float* model, merged over all processes.
 
     The quantizers' switches are restored afterwards.
@@ -35,8 +36,8 @@ def collect_statistics(model: QuantModel, batches: Batches) -> dict[str, TensorS
         CalibrationDataError: No image reached a layer whose input is to be quantized.
     """
     assert model.plan is not None
-    statistics = {site.name: TensorStatistics() for site in model.plan.sites}
-    watch: dict[str, dict[int, TensorStatistics]] = {}
+    statistics = {name: _empty(quantizer) for name, quantizer in model.sites.items()}
+    watch: dict[str, dict[int, StreamingStatistics]] = {}
     for site in model.plan.sites:
         for layer, call in site.watch:
             watch.setdefault(layer, {})[call] = statistics[site.name]
@@ -69,7 +70,7 @@ class _Recorder:
     def __init__(self) -> None:
         self.image = 0
 
-    def watch(self, name: str, calls: dict[int, TensorStatistics]) -> Callable[..., None]:
+    def watch(self, name: str, calls: dict[int, StreamingStatistics]) -> Callable[..., None]:
         def hook(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             assert isinstance(layer, QuantLayer)
             read = read_by(args, kwargs)
@@ -91,12 +92,27 @@ def _quantizers(model: QuantModel) -> list[Any]:
     return [*model.weight_quantizers().values(), *model.sites.values()]
 
 
-def _merge_processes(statistics: dict[str, TensorStatistics]) -> dict[str, TensorStatistics]:
+def _empty(quantizer: UniformQuantizer) -> StreamingStatistics:
+    """Statistics with a range for each step that ``quantizer`` has."""
+    if quantizer.ch_axis is None:
+        return TensorStatistics()
+    return ChannelStatistics(len(quantizer.scale), quantizer.ch_axis)
+
+
+def statistics_from(state: Mapping[str, Any]) -> StreamingStatistics:
+    """What :meth:`StreamingStatistics.state_dict` returned ``state``."""
+    kind = ChannelStatistics if "ch_axis" in state else TensorStatistics
+    return kind.from_state_dict(state)
+
+
+def _merge_processes(
+    statistics: dict[str, StreamingStatistics],
+) -> dict[str, StreamingStatistics]:
     """Merging is exact and commutative, so every process ends with the same numbers."""
     states = all_gather_object({name: s.state_dict() for name, s in statistics.items()})
-    merged: dict[str, TensorStatistics] = {}
+    merged: dict[str, StreamingStatistics] = {}
     for name in statistics:
-        parts = [TensorStatistics.from_state_dict(state[name]) for state in states]
+        parts = [statistics_from(state[name]) for state in states]
         for part in parts[1:]:
             parts[0].merge(part)
         merged[name] = parts[0]

@@ -268,7 +268,7 @@ class _Recorder:
             # A tensor that is passed through is somebody else's output.
             tensors = [t for t in flatten_tensors(output) if t.grad_fn not in nodes]
             self.outputs[call_id] = [(t.grad_fn, t, t._version) for t in tensors]
-            self.hidden.link((args, kwargs), output)
+            self.hidden.link((args, kwargs), tensors)
             written = any(t._version != versions[id(t)] for t in read)
             self.calls[call_id].storable = not written and _storable(output, (args, kwargs))
             return output

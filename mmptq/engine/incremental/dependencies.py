@@ -1,6 +1,7 @@
 """Dependencies between tensors that autograd does not write down."""
 
 from collections import defaultdict
+from collections.abc import Container
 from typing import Any
 
 from torch import Tensor
@@ -30,21 +31,29 @@ class HiddenReads(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        # By now: what writes to a tensor gives it another node.
+        before = {t.grad_fn for t in flatten_tensors((args, kwargs))}
         result = func(*args, **kwargs)
         if isinstance(result, Tensor | tuple | list):
-            self.link((args, kwargs), result)
+            self.link((args, kwargs), result, before)
         elif result is None and args:  # it writes to its first argument
-            self.link((args, kwargs), args[0])
+            self.link((args, kwargs), args[0], before)
         return result
 
-    def link(self, read: Any, written: Any) -> None:
-        """Note that the tensors ``written`` were computed from the tensors ``read``."""
+    def link(self, read: Any, written: Any, passed_on: Container[Any] = ()) -> None:
+        """Note that the tensors ``written`` were computed from the tensors ``read``.
+
+        Args:
+            read: In nested tuples, lists and dicts.
+            written: Likewise.
+            passed_on: Nodes of tensors that, if they are written, were only passed on.
+        """
         sources = list(flatten_tensors(read))
         hidden = frozenset[Any]().union(*(self._behind.get(id(t), ()) for t in sources))
         nodes = frozenset(t.grad_fn for t in sources if t.grad_fn is not None)
         for tensor in flatten_tensors(written):
             if tensor.grad_fn is not None:
-                if hidden:
+                if hidden and tensor.grad_fn not in passed_on:
                     self.found[tensor.grad_fn] |= hidden
             elif hidden or nodes:
                 self._behind[id(tensor)] = hidden | nodes | self._behind.get(id(tensor), hidden)

@@ -61,3 +61,13 @@ def test_nothing_hidden_nothing_found() -> None:
     with HiddenReads() as reads:
         (x.exp() + torch.ones(3).cumsum(0)).sum()
     assert not reads.found
+
+
+def test_a_tensor_that_is_passed_on_reads_nothing() -> None:
+    x = torch.randn(3, requires_grad=True)
+    with HiddenReads() as reads:
+        first = x.exp()
+        offset = first.detach() * 2
+        # As it has the type already, it is itself: it would depend on what comes after it.
+        assert first.type_as(offset) is first
+    assert not reads.found

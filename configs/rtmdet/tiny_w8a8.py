@@ -1,0 +1,8 @@
+"""RTMDet-tiny at W8A8 on COCO, heads included.
+
+Depthwise layers read each channel through a range of its own.
+"""
+
+_base_ = ["./_base_/tiny.py", "../_base_/quant/w8a8.py", "../_base_/calib/mmse.py"]
+
+model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
