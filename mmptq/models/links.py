@@ -1,8 +1,8 @@
 """Pairs of layers between which a positive factor per channel can move.
 
-Where one layer reads just what another wrote, through operations that commute with a positive factor
-for each channel, the first may be divided and the second multiplied by it: the model computes the
-same (Nagel et al. 2019, section 4.1).
+Where one layer reads just what another wrote, through operations that commute with a positive
+factor for each channel, the first may be divided and the second multiplied by it: the model
+computes the same (Nagel et al. 2019, section 4.1).
 """
 
 from collections import Counter
@@ -120,21 +120,20 @@ def find_links(
         readers: Of the whole pass.
         norms: Layer -> the batch norm that alone reads what it wrote.
     """
-    owners = Counter(id(p) for m in model.modules() for p in m._parameters.values())
+    owners = parameter_owners(model)
     calls = Counter(written.values())
     links = []
     for after, nodes in reads.items():
-        if not _is_weighted(model.get_submodule(after), owners):
+        layer: Any = model.get_submodule(after)
+        if not has_own_weight(layer, owners):
             continue
-        passing = _ELEMENTWISE
-        if model.get_submodule(after).weight.dim() == 4:
-            passing = passing | _SPATIAL
+        passing = _ELEMENTWISE | _SPATIAL if layer.weight.dim() == 4 else _ELEMENTWISE
         sources = {_source(node, written, readers.counts, norms, passing) for node in nodes}
         source = sources.pop()
         # What has one reader was read once: as many calls of both are the same calls.
         if sources or source is None or calls[source[0]] != len(nodes):
             continue
-        if _fit(model.get_submodule(source[0]), model.get_submodule(after), owners):
+        if _fit(model.get_submodule(source[0]), layer, owners):
             links.append(Link(source[0], after, source[1]))
     return links
 
@@ -162,14 +161,19 @@ def _source(
 
 
 def _fit(before: Any, after: Any, owners: Counter[int]) -> bool:
-    if before is after or not _is_weighted(before, owners):
+    if before is after or not has_own_weight(before, owners):
         return False
     same_form = before.weight.dim() == after.weight.dim()
     return same_form and out_channels(before) == in_channels(after)
 
 
-def _is_weighted(layer: nn.Module, owners: Counter[int]) -> bool:
-    """Whether it has a weight, and parameters that are its own alone."""
+def parameter_owners(model: nn.Module) -> Counter[int]:
+    """How many modules hold each parameter, by its id."""
+    return Counter(id(p) for m in model.modules() for p in m._parameters.values())
+
+
+def has_own_weight(layer: nn.Module, owners: Counter[int]) -> bool:
+    """Whether a layer has a weight, and parameters that are its own alone."""
     weight = layer._parameters.get("weight")
     own = (p for p in layer._parameters.values() if p is not None)
     return weight is not None and weight.dim() > 1 and all(owners[id(p)] == 1 for p in own)

@@ -131,9 +131,9 @@ def trace(
     # A gradient is asked of the image, since some or all parameters may be frozen.
     image = image.detach().clone().requires_grad_()
     counter = ReadCounter()
-    with evaluating(model), torch.enable_grad(), _recording(model, layers, image) as recorder:
-        with counter:
-            outputs = forward(image)
+    watching = _recording(model, layers, image)
+    with evaluating(model), torch.enable_grad(), watching as recorder, counter:
+        outputs = forward(image)
     if outputs is None:
         last = set(recorder.reads) - recorder.read
         ends = [node for node, name in recorder.nodes.items() if name in last]
