@@ -87,10 +87,16 @@ class ReadCounter(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if _reads_values(func):
-            read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            self.counts.update(t.grad_fn for t in read if t.grad_fn is not None)
-        return func(*args, **kwargs)
+        if not _reads_values(func):
+            return func(*args, **kwargs)
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        read = [(t, t.grad_fn, t._version) for t in tensors if t.grad_fn is not None]
+        result = func(*args, **kwargs)
+        # What is returned as it came, by dropout in evaluation, has not been read.
+        self.counts.update(
+            node for t, node, version in read if t is not result or t._version != version
+        )
+        return result
 
     def add(self, readers: Mapping[Any, int]) -> None:
         """Count at least as many readers as autograd knows: it sees extensions of torch, too."""
