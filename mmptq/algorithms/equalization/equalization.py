@@ -1,7 +1,7 @@
 """Evens out the ranges of channels, so that one step fits all of a tensor's channels better."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.logging import print_log
@@ -12,9 +12,13 @@ from mmptq.algorithms.equalization.scaling import Scaling, balancing_factor
 from mmptq.algorithms.equalization.sites import explicit_groups
 from mmptq.engine import CalibrationContext, channel_ranges, float_form, probing
 from mmptq.errors import ConfigError, NumericalError
+from mmptq.models import QuantModel
 from mmptq.models.specs import check_bool
 from mmptq.models.trace import flatten_tensors
 from mmptq.registry import STEPS
+
+Links = Sequence[tuple[str, str]]
+Groups = Sequence[Sequence[str]]
 
 RANGES = ("activations", "weights")
 # Rounding moves the outputs by some 1e-6 of their largest value.
@@ -76,49 +80,54 @@ class Equalization(Step):
         """
         model = context.model
         assert model.plan is not None
-        groups = explicit_groups(model) if self.explicit else []
+        links, groups = self._links(model), explicit_groups(model) if self.explicit else []
         with torch.no_grad(), probing(model, context.adapter) as (forward, image):
             before = list(flatten_tensors(forward(image)))
-            self._equalize(context, model.plan.links, groups)
+            self._equalize(context, links, groups)
             model.start_pass()
             _check_same(before, list(flatten_tensors(forward(image))))
         model.forget_ranges()
-        _report(len(model.plan.links), len(groups), len(model.plan.sites))
+        _report(len(links), len(groups), len(model.plan.sites))
 
-    def _equalize(
-        self,
-        context: CalibrationContext,
-        links: Sequence[tuple[str, str]],
-        groups: Sequence[Sequence[str]],
-    ) -> None:
+    def _links(self, model: QuantModel) -> Links:
+        assert model.plan is not None
+        if self.ranges == "weights":
+            return model.plan.links
+        # Where the activation stays float the weight would only become uneven.
+        readers = {layer.name for layer in model.plan.layers if any(layer.inputs)}
+        return [(before, after) for before, after in model.plan.links if after in readers]
+
+    def _equalize(self, context: CalibrationContext, links: Links, groups: Groups) -> None:
         layers = dict(context.model.quant_layers())
         scaling = Scaling(layers)
         watched = {name for group in groups for name in group}
         if self.ranges == "activations":
             watched |= {after for _, after in links}
         seen = _channel_ranges(context, watched)
-        if self.ranges == "weights":
-            self._even_weights(scaling, links)
+        if self.ranges == "activations":
+            self._even_activations(scaling, links, seen)
         else:
-            for before, after in links:
-                if after in seen:
-                    factor = self._factor(seen[after], scaling.input_range(after))
-                    _move(scaling, before, after, factor)
+            self._even_weights(scaling, links)
         for group in groups:
-            if not seen.keys() >= set(group):
-                continue
-            reach = torch.stack([seen[name] for name in group]).amax(0)
-            weights = torch.stack([scaling.input_range(name) for name in group]).amax(0)
-            factor = self._factor(reach, weights)
-            for name in group:
-                scaling.multiply_inputs(name, factor)
-                layers[name].set_input_factor(factor)
+            if seen.keys() >= set(group):
+                reach = torch.stack([seen[name] for name in group]).amax(0)
+                weights = torch.stack([scaling.input_range(name) for name in group]).amax(0)
+                factor = self._factor(reach, weights)
+                for name in group:
+                    scaling.multiply_inputs(name, factor)
+                    layers[name].set_input_factor(factor)
         scaling.write()
+
+    def _even_activations(self, scaling: Scaling, links: Links, seen: Mapping[str, Tensor]) -> None:
+        for before, after in links:
+            if after in seen:
+                factor = self._factor(seen[after], scaling.input_range(after))
+                _move(scaling, before, after, factor)
 
     def _factor(self, reach: Tensor, weights: Tensor) -> Tensor:
         return balancing_factor(reach.to(weights), weights, self.alpha)
 
-    def _even_weights(self, scaling: Scaling, links: Sequence[tuple[str, str]]) -> None:
+    def _even_weights(self, scaling: Scaling, links: Links) -> None:
         for _ in range(self.max_iters):
             change = 0.0
             for before, after in links:

@@ -191,6 +191,13 @@ def test_an_explicit_factor_evens_out_what_the_quantizer_reads(tmp_path: Path) -
     torch.testing.assert_close(torch.maximum(-statistics.low, statistics.high), torch.tensor(1.0))
 
 
+def test_where_activations_stay_float_weights_are_left_alone(make_context: MakeContext) -> None:  # noqa: F811
+    context = make_context("retinanet", qconfig={"act": None}, ranges=False)
+    weights = list(map(Tensor.clone, context.model.parameters()))
+    Equalization(explicit=True).run(context)
+    assert all(map(torch.equal, context.model.parameters(), weights))
+
+
 def quantized_outputs(context: CalibrationContext) -> list[Tensor]:
     context.model.start_pass()
     with torch.no_grad():
@@ -243,8 +250,8 @@ RECIPE = [
 ]
 
 
-class Killed(Exception):
-    pass
+class KilledError(Exception):
+    """In place of a signal."""
 
 
 @pytest.mark.parametrize("survives", ["step_00_Equalization", "step_01_RangeCalibration"])
@@ -269,9 +276,9 @@ def test_resumed_it_ends_in_the_same_bits(
     def dying(self: StageStore, stage: str, content: Any) -> None:
         save(self, stage, content)
         if stage == survives:
-            raise Killed
+            raise KilledError
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(StageStore, "save", dying)
         run("killed")
     resumed = run("killed", resume=True)

@@ -1,7 +1,6 @@
 """Which layers may divide what they read."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
