@@ -2,6 +2,7 @@
 
 from mmptq.algorithms.base import Step
 from mmptq.algorithms.bias_correction import BiasCorrection
+from mmptq.algorithms.equalization import Equalization
 from mmptq.algorithms.lapq import JointSearch, LpInterpolation, RandomRanges
 from mmptq.algorithms.range_calibration import RangeCalibration
 from mmptq.algorithms.reconstruction import (
@@ -18,6 +19,7 @@ __all__ = [
     "AdaRound",
     "BiasCorrection",
     "BitShrinking",
+    "Equalization",
     "JointSearch",
     "LearnedSteps",
     "LpInterpolation",

@@ -15,7 +15,15 @@ class Step(ABC):
     To add one: a subclass in a file of its own in ``mmptq/algorithms/``, registered in ``STEPS``
     and imported in ``mmptq/algorithms/__init__.py``; its test goes to ``tests/algorithms/``.
     Arguments are checked in the constructor, which runs before any long work.
+
+    Attributes:
+        sets_ranges: Whether every quantizer has a range afterwards, whatever it had before.
+        changes_activations: Whether the float model's activations are others afterwards. No
+            quantizer has a range then, and the runner collects the statistics anew.
     """
+
+    sets_ranges = False
+    changes_activations = False
 
     @property
     def reads_loss(self) -> bool:

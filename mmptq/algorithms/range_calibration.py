@@ -26,6 +26,8 @@ class RangeCalibration(Step):
         act: Observer of the activations.
     """
 
+    sets_ranges = True
+
     def __init__(
         self, weight: Mapping[str, Any] = MIN_MAX, act: Mapping[str, Any] = MIN_MAX
     ) -> None:

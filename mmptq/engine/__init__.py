@@ -2,6 +2,7 @@
 
 from mmptq.engine.context import CalibrationContext, Track
 from mmptq.engine.data.calibration_set import CalibrationSet
+from mmptq.engine.data.channel_ranges import channel_ranges
 from mmptq.engine.data.collect import check_activations, check_weights, collect_statistics
 from mmptq.engine.data.float_checkpoint import load_float_checkpoint
 from mmptq.engine.data.images import (
@@ -22,7 +23,7 @@ from mmptq.engine.incremental.objectives import (
     OutputDistance,
     TaskLoss,
 )
-from mmptq.engine.incremental.probing import float_form
+from mmptq.engine.incremental.probing import float_form, probing
 from mmptq.engine.incremental.self_check import check_task_loss
 from mmptq.engine.storage.search_log import SearchLog
 from mmptq.engine.storage.store import StageStore, remove_leftovers
@@ -42,6 +43,7 @@ __all__ = [
     "TaskLoss",
     "TensorCache",
     "Track",
+    "channel_ranges",
     "check_activations",
     "check_files",
     "check_reached",
@@ -55,5 +57,6 @@ __all__ = [
     "load_float_checkpoint",
     "load_picture",
     "plain_files",
+    "probing",
     "remove_leftovers",
 ]

@@ -46,7 +46,7 @@ class CalibrationContext:
         store: Where finished stages are kept.
         track: Progress reporter.
         record: Where a step's curves go while it runs.
-        statistics_seconds: How long collecting the activation statistics took.
+        statistics_seconds: How long collecting the activation statistics took, all times together.
     """
 
     model: QuantModel
@@ -64,12 +64,22 @@ class CalibrationContext:
         The runner calls it before the first step, while the weights are still the float model's.
         """
         if self._statistics is None:
-            saved = self.store.once("statistics", self._collect)
-            self.statistics_seconds = saved["seconds"]
-            self._statistics = {
-                name: statistics_from(state) for name, state in saved["sites"].items()
-            }
+            self._statistics = self._load_statistics("statistics")
         return self._statistics
+
+    def collect_again(self, stage: str) -> None:
+        """Collect them anew, once; the runner calls it behind a step that changed the activations.
+
+        Args:
+            stage: Under which they are kept.
+        """
+        self._statistics = self._load_statistics(stage)
+
+    def _load_statistics(self, stage: str) -> dict[str, StreamingStatistics]:
+        saved = self.store.once(stage, self._collect)
+        self.statistics_seconds += saved["seconds"]
+        sites = saved["sites"].items()
+        return {name: statistics_from(state) for name, state in sites}
 
     def _collect(self) -> dict[str, Any]:
         start = time.perf_counter()

@@ -1,5 +1,6 @@
 """Model wrappers that carry the quantization, and the plan of what is quantized how."""
 
+from mmptq.models.links import Link, has_own_weight, parameter_owners
 from mmptq.models.plan import LayerPlan, Plan, SitePlan, build_plan, quantizable_layers
 from mmptq.models.qconfig import QConfig
 from mmptq.models.quant_classifier import QuantClassifier
@@ -13,6 +14,7 @@ __all__ = [
     "PLAN_KEY",
     "SCOPES",
     "LayerPlan",
+    "Link",
     "Plan",
     "QConfig",
     "QuantClassifier",
@@ -22,6 +24,8 @@ __all__ = [
     "TensorSpec",
     "Trace",
     "build_plan",
+    "has_own_weight",
+    "parameter_owners",
     "quantizable_layers",
     "trace",
 ]

@@ -77,6 +77,8 @@ class Plan:
         unplanned: Quantizable layers that the trace never ran; they stay float.
         weights: Layers that make their weight of parameters and get the weight itself in place of
             these, before anything is folded.
+        links: ``(before, after)`` pairs of layers between which a positive factor per channel can
+            move, see :mod:`mmptq.models.links`.
     """
 
     model_type: str
@@ -86,6 +88,7 @@ class Plan:
     sites: tuple[SitePlan, ...]
     unplanned: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
 
     def to_tensor(self) -> Tensor:
         """The plan as UTF-8 JSON in a uint8 tensor, a form that every state dict keeps."""
@@ -124,6 +127,7 @@ class Plan:
             tuple(_site_from(d) for d in raw["sites"]),
             tuple(raw["unplanned"]),
             tuple(raw.get("weights", ())),
+            tuple((a, b) for a, b in raw.get("links", ())),
         )
 
 
@@ -185,7 +189,14 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
     folds = tuple(trace.batch_norms) if qconfig.fold_bn else ()
     unplanned = tuple(name for name in names if name not in trace.calls)
     weights = tuple(n for n in trace.calls if hasattr(model.get_submodule(n), "folded_from"))
-    return Plan(type(model).__name__, qconfig.scope, folds, layers, sites, unplanned, weights)
+    # A norm that stays has statistics of its own: no factor passes it.
+    links = tuple(
+        (link.before, link.after)
+        for link in trace.links
+        if link.norm is None or (link.before, link.norm) in folds
+    )
+    model_type = type(model).__name__
+    return Plan(model_type, qconfig.scope, folds, layers, sites, unplanned, weights, links)
 
 
 def _granular(layer: Any, spec: TensorSpec | None) -> Act | None:

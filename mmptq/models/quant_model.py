@@ -106,6 +106,11 @@ class QuantModel(BaseModel):
         for quantizer in self.sites.values():
             quantizer.enabled = activations and quantizer.calibrated
 
+    def forget_ranges(self) -> None:
+        """Take the range of every quantizer away."""
+        for quantizer in (*self.weight_quantizers().values(), *self.sites.values()):
+            quantizer.forget_range()
+
     def start_pass(self) -> None:
         """Tell the layers that a new forward pass begins."""
         if self.plan is not None:

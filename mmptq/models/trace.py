@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmptq.models.links import Link, ReadCounter, find_links
 from mmptq.modules import Operand, QuantOperand, evaluating
 
 TensorKey = tuple[Any, ...]
@@ -31,12 +32,14 @@ class Trace:
             returns nothing, those whose output no other layer reads.
         batch_norms: ``(layer, batch norm)`` where the norm, in every call, reads just what the
             layer wrote, and nothing else reads it.
+        links: Pairs of layers between which a factor per channel can move.
     """
 
     calls: dict[str, list[int]] = field(default_factory=dict)
     first: set[str] = field(default_factory=set)
     last: set[str] = field(default_factory=set)
     batch_norms: list[tuple[str, str]] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
 
 
 class _Recorder:
@@ -48,6 +51,7 @@ class _Recorder:
         self.writes: dict[str, list[int]] = defaultdict(list)
         self.norm_reads: dict[str, list[int]] = defaultdict(list)
         self.first: set[str] = set()
+        self.read_nodes: dict[str, list[Any]] = defaultdict(list)
         self.nodes: dict[Any, str] = {}  # autograd node of a layer's output -> layer
         self.read: set[str] = set()  # layers whose output another one reads
 
@@ -68,6 +72,7 @@ class _Recorder:
                 self.first.add(name)
             self.read |= behind([args, kwargs], self.nodes)
             self.reads[name].append(self.tensor_id(args[0]))
+            self.read_nodes[name].append(args[0].grad_fn)
             if isinstance(module, Operand | QuantOperand):  # which writes what it reads
                 self.nodes[output.grad_fn] = name
                 return None
@@ -125,7 +130,9 @@ def trace(
     """
     # A gradient is asked of the image, since some or all parameters may be frozen.
     image = image.detach().clone().requires_grad_()
-    with evaluating(model), torch.enable_grad(), _recording(model, layers, image) as recorder:
+    counter = ReadCounter()
+    watching = _recording(model, layers, image)
+    with evaluating(model), torch.enable_grad(), watching as recorder, counter:
         outputs = forward(image)
     if outputs is None:
         last = set(recorder.reads) - recorder.read
@@ -133,11 +140,15 @@ def trace(
     else:
         last = behind(outputs, recorder.nodes)
         ends = [t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None]
+    readers = _readers(ends)
+    batch_norms = _match_norms(recorder, readers)
+    counter.add(readers)
     return Trace(
         calls=dict(recorder.reads),
         first=recorder.first,
         last=last,
-        batch_norms=_match_norms(recorder, _readers(ends)),
+        batch_norms=batch_norms,
+        links=find_links(model, recorder.read_nodes, recorder.nodes, counter, dict(batch_norms)),
     )
 
 

@@ -1,7 +1,14 @@
 """Quantized layers that take the place of their float originals."""
 
 from mmptq.modules.attention import AttentionProduct, product_macs
-from mmptq.modules.channels import channel_axis, channels_first, factor_axis, out_channels
+from mmptq.modules.channels import (
+    channel_axis,
+    channels_first,
+    factor_axis,
+    in_channels,
+    inputs_first,
+    out_channels,
+)
 from mmptq.modules.conditional_attention import ExpandedConditionalAttention
 from mmptq.modules.conv import QuantConv2d, QuantConvTranspose2d
 from mmptq.modules.deformable import ExpandedDeformPack, QuantDeformable
@@ -38,8 +45,10 @@ __all__ = [
     "evaluating",
     "expand_modules",
     "expanded_modules",
-    "out_channels",
     "factor_axis",
+    "in_channels",
+    "inputs_first",
+    "out_channels",
     "product_macs",
     "quantized_class",
     "replace_module",

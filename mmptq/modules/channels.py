@@ -21,9 +21,17 @@ def channel_axis(layer: nn.Module) -> int:
 
 def channels_first(layer: nn.Module, weight: Tensor) -> Tensor:
     """``weight`` with the layer's output channels along its first axis; applied twice, itself."""
-    if not isinstance(layer, _ConvTransposeNd):
-        return weight
-    groups = weight.unflatten(0, (layer.groups, -1))
+    return _swapped(layer, weight) if isinstance(layer, _ConvTransposeNd) else weight
+
+
+def inputs_first(layer: nn.Module, weight: Tensor) -> Tensor:
+    """``weight`` with the layer's input channels along its first axis; applied twice, itself."""
+    return weight if isinstance(layer, _ConvTransposeNd) else _swapped(layer, weight)
+
+
+def _swapped(layer: Any, weight: Tensor) -> Tensor:
+    """Both kinds of channels change places within each group."""
+    groups = weight.unflatten(0, (getattr(layer, "groups", 1), -1))
     return groups.transpose(1, 2).flatten(0, 1)
 
 
@@ -40,3 +48,8 @@ def factor_axis(layer: Any) -> int | None:
 def out_channels(layer: Any) -> int:
     """How many output channels a layer with a weight has."""
     return channels_first(layer, layer.weight).shape[0]
+
+
+def in_channels(layer: Any) -> int:
+    """How many input channels a layer with a weight has."""
+    return inputs_first(layer, layer.weight).shape[0]

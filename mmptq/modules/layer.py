@@ -27,6 +27,7 @@ class QuantLayer(nn.Module):
     weight: Tensor
     weight_correction: Tensor | None
     bias_correction: Tensor | None
+    input_factor: Tensor | None
 
     @classmethod
     def from_float(cls, layer: nn.Module) -> Self:
@@ -62,6 +63,7 @@ class QuantLayer(nn.Module):
         # A key of ops.WEIGHT_CORRECTIONS, None for no correction: then it is not in the state dict.
         self.register_buffer("weight_correction", None)
         self.register_buffer("bias_correction", None)
+        self.register_buffer("input_factor", None)
         self._readers: tuple[UniformQuantizer | None, ...] = (None,)
         self._calls = 0
         self._correction: str | None = None
@@ -84,6 +86,19 @@ class QuantLayer(nn.Module):
         else:
             self.bias_correction.copy_(correction)
 
+    def set_input_factor(self, factor: Tensor | None) -> None:
+        """Divide each channel of the input by its entry of ``factor`` ``(C,)``, then quantize.
+
+        The weight is to be multiplied by the same factor along its input channels.
+        """
+        self.input_factor = None if factor is None else factor.to(self.weight)
+
+    def divided(self, x: Tensor) -> Tensor:
+        """``x`` as it arrives at the quantizer: divided by the input factor, if there is one."""
+        if self.input_factor is None:
+            return x
+        return x / self.input_factor.view(-1, *[1] * (self.weight.dim() - 2))
+
     def bind_inputs(self, readers: Sequence[UniformQuantizer | None]) -> None:
         """Set the quantizer of each call of one forward pass; one entry serves every call."""
         self._readers = tuple(readers)
@@ -99,7 +114,7 @@ class QuantLayer(nn.Module):
     def fingerprint(self, call: int) -> tuple[object, ...]:
         """Changes whenever the output of this call for a given input may change."""
         bias: Tensor | None = getattr(self, "bias", None)
-        tensors = (self.weight, bias, self.bias_correction)
+        tensors = (self.weight, bias, self.bias_correction, self.input_factor)
         reader = self._readers[0] if len(self._readers) == 1 else self._readers[call]
         return (
             self._correction,
@@ -133,6 +148,7 @@ class QuantLayer(nn.Module):
         """Read ``x`` through this call's quantizer and count the call."""
         reader = self.next_reader
         self._calls += 1
+        x = self.divided(x)
         return x if reader is None else reader(x)
 
     def quantized_weight(self) -> Tensor:
@@ -168,9 +184,11 @@ class QuantLayer(nn.Module):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        # The state decides: the buffers are there only where a correction is.
+        # The state decides: a buffer is there only where a correction or a factor is.
         code = state_dict.get(f"{prefix}weight_correction")
         self.set_weight_correction(None if code is None else ops.WEIGHT_CORRECTIONS[int(code)])
         known = f"{prefix}bias_correction" in state_dict
         self.set_bias_correction(self.weight.new_zeros(out_channels(self)) if known else None)
+        factor = state_dict.get(f"{prefix}input_factor")
+        self.set_input_factor(None if factor is None else torch.empty_like(factor))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -90,6 +90,15 @@ class UniformQuantizer(nn.Module):
         self.enabled = True
 
     @torch.no_grad()
+    def forget_range(self) -> None:
+        """Be as without any range again, and off."""
+        for tensor in (self.scale, self.range_low, self.range_high):
+            tensor.fill_(float("nan"))
+        self.zero_point.zero_()
+        self._set_scheme(replace(self.scheme, signed=self.scheme.symmetric))
+        self.enabled = False
+
+    @torch.no_grad()
     def set_num_bits(self, num_bits: float) -> None:
         """Change the bit-width and keep the clip range: ``s' = s (2^b - 1) / (2^b' - 1)``.
 

@@ -115,19 +115,22 @@ class CalibrationRunner(CheckedRunner):
 
     def _run_recipe(self, context: CalibrationContext) -> float:
         """Run or reload the steps; the seconds that they took."""
-        stages = [f"step_{i:02d}_{type(s).__name__}" for i, s in enumerate(self.settings.steps)]
-        done = max((i for i, stage in enumerate(stages) if context.store.has(stage)), default=-1)
+        steps, store = self.settings.steps, context.store
+        stages = [f"step_{i:02d}_{type(s).__name__}" for i, s in enumerate(steps)]
+        done = max((i for i, stage in enumerate(stages) if store.has(stage)), default=-1)
         seconds = 0.0
         if done >= 0:
-            saved = context.store.load(stages[done])
+            saved = store.load(stages[done])
             self.model.load_state_dict(saved["state"])
             seconds = saved["seconds"]
-        for index in range(done + 1, len(stages)):
-            seconds += self._run_step(self.settings.steps[index], context, index)
-            state = {"state": self.model.state_dict(), "seconds": seconds}
-            context.store.save(stages[index], state)
-            if index > 0:
-                context.store.drop(stages[index - 1])
+        for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
+            if index > done:
+                seconds += self._run_step(step, context, index)
+                store.save(stage, {"state": self.model.state_dict(), "seconds": seconds})
+                if index > 0:
+                    store.drop(stages[index - 1])
+            if step.changes_activations:
+                context.collect_again(f"statistics_{index:02d}")
         return seconds
 
     def _run_step(self, step: Step, context: CalibrationContext, index: int) -> float:

@@ -1,7 +1,7 @@
 """``calib_cfg``: the recipe and its surroundings, checked before any work is done."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -70,7 +70,17 @@ class CalibrationSettings:
         steps = tuple(
             build(STEPS, step, f"calib_cfg.steps[{i}]") for i, step in enumerate(cfg["steps"])
         )
+        _check_order(steps)
         return cls(**{**cfg, "steps": steps, "units": units})
+
+
+def _check_order(steps: Sequence[Step]) -> None:
+    for i, step in enumerate(steps):
+        if step.changes_activations and not any(later.sets_ranges for later in steps[i + 1 :]):
+            raise ConfigError(
+                f"calib_cfg.steps[{i}]: {type(step).__name__} changes the activations, so that no "
+                "range fits them any more; put RangeCalibration behind it"
+            )
 
 
 def _check_whole(cfg: Mapping[str, Any], key: str, least: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -228,6 +229,14 @@ def test_a_round_trip_through_a_tensor(make_detector: Make, name: str) -> None:
     assert data.dtype == torch.uint8 and data.dim() == 1
     assert Plan.from_tensor(data) == plan
     assert json.loads(bytes(data.tolist()))["version"] == 1
+
+
+def test_a_plan_from_before_there_were_links(make_detector: Make) -> None:
+    plan = plan_of(make_detector("retinanet"))
+    raw = json.loads(bytes(plan.to_tensor().tolist()))
+    assert raw.pop("links")
+    old = torch.tensor(list(json.dumps(raw).encode()), dtype=torch.uint8)
+    assert Plan.from_tensor(old) == replace(plan, links=())
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,16 @@ def test_passes_through_until_it_has_a_range() -> None:
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
+def test_without_its_range_it_is_as_new(symmetric: bool) -> None:
+    quantizer, new = calibrated(4, symmetric, low=0.0), UniformQuantizer(4, symmetric)
+    quantizer.forget_range()
+    assert not quantizer.calibrated and not quantizer.enabled
+    assert quantizer.scheme == new.scheme
+    pairs = zip(quantizer.state_dict().values(), new.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) or (a.isnan() & b.isnan()).all() for a, b in pairs)
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
 def test_forward_is_ops_on_the_range(symmetric: bool) -> None:
     x, quantizer = gaussian(500), calibrated(4, symmetric)
     scheme = QuantScheme(4.0, symmetric, symmetric)

@@ -36,6 +36,10 @@ def test_all_keys():
         (dict(steps=["RangeCalibration"]), r"calib_cfg.steps\[0\] must be a dict with the key"),
         (dict(steps=[STEP, dict(type="RangeCal")]), r"calib_cfg.steps\[1\].type: no step is"),
         (dict(steps=[dict(STEP, wight={})]), r"calib_cfg.steps\[0\].wight: unknown argument"),
+        (
+            dict(steps=[STEP, dict(type="Equalization"), dict(type="BiasCorrection")]),
+            r"calib_cfg.steps\[1\]: Equalization changes .*; put RangeCalibration behind it",
+        ),
         (dict(num_images=0), "calib_cfg.num_images = 0: must be a whole number of 1 or more"),
         (dict(num_images=True), "calib_cfg.num_images = True"),
         (dict(num_images="32"), "calib_cfg.num_images = '32'"),

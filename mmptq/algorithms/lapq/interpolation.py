@@ -43,6 +43,8 @@ class LpInterpolation(Step):
         ConfigError: An argument that cannot work.
     """
 
+    sets_ranges = True
+
     def __init__(
         self,
         p_range: tuple[float, float] = (2.0, 4.0),

@@ -22,6 +22,8 @@ class RandomRanges(Step):
         ConfigError: ``shares`` is no pair ``0 < least <= largest``.
     """
 
+    sets_ranges = True
+
     def __init__(self, shares: tuple[float, float] = (0.2, 1.0), seed: int = 0) -> None:
         if len(shares) != 2 or not 0.0 < shares[0] <= shares[1]:
             raise ConfigError(f"RandomRanges.shares = {shares!r}: must be 0 < least <= largest")

@@ -77,7 +77,7 @@ class _Recorder:
             if layer.calls not in calls or read is None:
                 return
             try:
-                calls[layer.calls].update(read, self.image)
+                calls[layer.calls].update(layer.divided(read), self.image)
             except NumericalError as error:
                 raise NumericalError(
                     f"the input of layer {name!r} (call {layer.calls}, calibration image "
