@@ -34,7 +34,7 @@ from arguments import ROOT, add_cells, new_parser
 from bccd_observers import quietly
 from cells import Cells
 from peers.raw_heads import Network, RawHeads
-from peers.toolkits import RUNTIMES, TOOLKITS, missing_packages
+from peers.toolkits import RUNTIMES, TOOLKITS, Session, missing_packages
 
 from mmptq.engine import CalibrationContext
 from mmptq.errors import ConfigError, MmptqError
@@ -136,32 +136,39 @@ class Comparison:
         self.args, self.folder = args, Path(args.work_dir or "work_dirs/peers")
 
     @cached_property
-    def _runner_and_context(self) -> tuple[CalibrationRunner, CalibrationContext]:
-        runner = CalibrationRunner.from_cfg(
-            make_config(self.args, self.args.recipes[0], self.folder)
-        )
-        return runner, runner.setup()
+    def runner(self) -> CalibrationRunner:
+        """With the float model, the test loop and the evaluator."""
+        return self._set_up[0]
 
     @cached_property
     def heads(self) -> RawHeads:
         """The float model's network."""
-        return RawHeads(self._runner_and_context[0].model.model).eval()
+        return self._set_up[1].eval()
+
+    @cached_property
+    def _set_up(self) -> tuple[CalibrationRunner, RawHeads, CalibrationContext]:
+        cfg = make_config(self.args, self.args.recipes[0], self.folder)
+        runner = CalibrationRunner.from_cfg(cfg)
+        # Before data is read: it refuses what cannot be compared.
+        heads = RawHeads(runner.model.model)
+        return runner, heads, runner.setup()
 
     @cached_property
     def images(self) -> list[Path]:
         """The preprocessed calibration images: files of arrays ``(1, 3, H, W)``."""
-        _, context = self._runner_and_context
+        context = self._set_up[2]
         folder = emptied(self.folder / "images")
         paths = []
         for position, batch in context.data:
             paths.append(folder / f"{position:05}.npy")
-            np.save(paths[-1], context.adapter.preprocess(batch, False)["inputs"].numpy())
+            np.save(paths[-1], context.adapter.preprocess(batch, False)["inputs"].cpu().numpy())
         return paths
 
     @property
     def example(self) -> Tensor:
         """A calibration image ``(1, 3, H, W)``."""
-        return torch.from_numpy(np.load(self.images[0]))
+        device = next(self.heads.parameters()).device
+        return torch.from_numpy(np.load(self.images[0])).to(device)
 
     @cached_property
     def onnx(self) -> Path:
@@ -172,7 +179,7 @@ class Comparison:
 
     def evaluate(self) -> dict[str, Any]:
         """Metrics of the detector as it is now."""
-        return quietly(self._runner_and_context[0], FLOAT)
+        return quietly(self.runner, FLOAT)
 
     def float_through(self, runtime: str) -> dict[str, Any]:
         """Metrics of the float model through a runtime."""
@@ -234,9 +241,13 @@ def make_config(args: argparse.Namespace, recipe: str, work_dir: Path) -> Config
     return cfg
 
 
-def as_network(session: Any) -> Network:
+def as_network(session: Session) -> Network:
     """A runtime's session of arrays as a function of tensors."""
-    return lambda image: [torch.from_numpy(found) for found in session(image.numpy())]
+
+    def network(image: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(found).to(image.device) for found in session(image.cpu().numpy())]
+
+    return network
 
 
 def emptied(folder: Path) -> Path:
@@ -254,7 +265,8 @@ def own_name(args: argparse.Namespace, recipe: str) -> str:
 def cell_name(args: argparse.Namespace, method: str) -> str:
     """What decides a cell; the float model does not depend on the calibration images."""
     weights, data = Path(args.checkpoint or "own").stem, Path(args.data_root or "own").name
-    model = f"{Path(args.config).stem}/{weights}/{data}"
+    options = [f"{key}={value}" for key, value in sorted((args.cfg_options or {}).items())]
+    model = "/".join([Path(args.config).stem, weights, data, *options])
     return (
         f"{model}/{method}"
         if method.startswith(FLOAT)
