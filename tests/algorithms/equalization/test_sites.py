@@ -14,10 +14,11 @@ def groups_of(model: QuantModel) -> list[set[str]]:
     return [set(group) for group in explicit_groups(model)]
 
 
-def prepared(net: nn.Module) -> QuantModel:
+def prepared(net: nn.Module, per_channel: str = "depthwise") -> QuantModel:
     found = trace(net, quantizable_layers(net), net, torch.randn(1, 3, 8, 8))
     model = QuantModel(net, "net")
-    model.prepare(build_plan(net, found, QConfig.parse({})))
+    qconfig = QConfig.parse({"act": {"per_channel": per_channel}})
+    model.prepare(build_plan(net, found, qconfig))
     return model
 
 
@@ -59,4 +60,6 @@ class Mixed(nn.Module):
 
 
 def test_depthwise_and_tied_layers_stay() -> None:
-    assert groups_of(prepared(Mixed())) == [{"stem"}]
+    # Through one quantizer for both, neither can divide without the other.
+    assert groups_of(prepared(Mixed(), "none")) == [{"stem"}]
+    assert groups_of(prepared(Mixed())) == [{"stem"}, {"a"}]
