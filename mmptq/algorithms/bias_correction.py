@@ -77,8 +77,7 @@ class BiasCorrection(Step):
     @torch.no_grad()
     def _measure(self, context: CalibrationContext) -> None:
         model = context.model.eval()
-        for _, layer in model.quant_layers():
-            layer.set_bias_correction(None)  # what an earlier step measured
+        model.forget_bias_corrections()
         layers = _correctable(model)
         graph = call_graph(model, context.adapter)
         walk = NetworkWalk(context, graph, self.cache_gb / 2)

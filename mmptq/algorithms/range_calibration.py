@@ -37,6 +37,7 @@ class RangeCalibration(Step):
     def run(self, context: CalibrationContext) -> None:
         """Set and switch on every quantizer of the model."""
         model = context.model
+        model.forget_bias_corrections()
         statistics = context.activation_statistics()
         layers = dict(model.quant_layers())
         weights = model.weight_quantizers()

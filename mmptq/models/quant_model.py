@@ -107,9 +107,15 @@ class QuantModel(BaseModel):
             quantizer.enabled = activations and quantizer.calibrated
 
     def forget_ranges(self) -> None:
-        """Take the range of every quantizer away."""
+        """Take the range of every quantizer away, and what was measured with it."""
         for quantizer in (*self.weight_quantizers().values(), *self.sites.values()):
             quantizer.forget_range()
+        self.forget_bias_corrections()
+
+    def forget_bias_corrections(self) -> None:
+        """Take measured corrections away: they are of the ranges with which they were measured."""
+        for _, layer in self.quant_layers():
+            layer.set_bias_correction(None)
 
     def start_pass(self) -> None:
         """Tell the layers that a new forward pass begins."""

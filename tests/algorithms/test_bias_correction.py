@@ -274,6 +274,17 @@ def test_measured_again_starts_anew(make_context: MakeContext) -> None:  # noqa:
     assert first and all(map(torch.equal, first, corrections(context)))
 
 
+def test_new_ranges_take_a_measured_correction_away(make_context: MakeContext) -> None:  # noqa: F811
+    context = make_context("retinanet")
+    before = {key: value.clone() for key, value in context.model.state_dict().items()}
+    BiasCorrection(mode="measured").run(context)
+    assert context.model.state_dict().keys() != before.keys()
+    RangeCalibration(weight=MMSE, act=MMSE).run(context)
+    after = context.model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
 def test_measured_within_no_memory(make_context: MakeContext) -> None:  # noqa: F811
     contexts = [make_context("retinanet", folder=folder) for folder in "ab"]
     for context, cache_gb in zip(contexts, (2.0, 1e-6), strict=True):

@@ -71,6 +71,7 @@ class LpInterpolation(Step):
 
     def run(self, context: CalibrationContext) -> None:
         """Set and switch on every quantizer of the model."""
+        context.model.forget_bias_corrections()
         path = _LpPath(context, self.objective, self.cache_gb)
         try:
             parabola, vertex = self._measure(path, context)

@@ -32,6 +32,7 @@ class RandomRanges(Step):
     def run(self, context: CalibrationContext) -> None:
         """Set and switch on every quantizer of the model."""
         model, statistics = context.model, context.activation_statistics()
+        model.forget_bias_corrections()
         generator = torch.Generator().manual_seed(self.seed)
         layers = dict(model.quant_layers())
         for name, quantizer in model.weight_quantizers().items():

@@ -159,10 +159,10 @@ class Reconstruction(Step):
         check_images(context)
         model.eval()
         keep_freed_memory()
+        # Corrections refer to the weight before reconstruction.
+        model.forget_bias_corrections()
         for _, layer in model.quant_layers():
-            # They refer to the weight before reconstruction.
             layer.set_weight_correction(None)
-            layer.set_bias_correction(None)
         graph = call_graph(model, context.adapter, self.reads_loss)
         units = find_units(model, context.adapter, graph, self.granularity, self.reads_loss)
         progress = Progress(context.store, type(self).__name__, model)
