@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import Self, override
 
 from mmptq.observers.channel_density import ChannelDensity
 from mmptq.observers.channel_histogram import ChannelHistogram
@@ -14,29 +14,27 @@ from mmptq.observers.streaming import StreamingStatistics
 from mmptq.ops import QuantScheme
 
 BINS_PER_OCTAVE = 64
-# Of the range search: octaves below a channel's maximum (the rest is as good as zero at 16 bits and
-# less), and bins in each of them far down.
-_SEARCHED_OCTAVES = 16
-_COARSE_PER_OCTAVE = 8
+_COARSE_PER_OCTAVE = 8  # resolution of the range search far below a channel's maximum
 
 
 class ChannelStatistics(StreamingStatistics):
-    """Streaming statistics of each channel of one activation.
-
-    A channel takes about 1 kB for each octave in which it has values: some 20 to 40 kB.
+    """Streaming statistics of each channel of one activation, 16 kB a channel.
 
     Args:
         channels: How many there are.
         ch_axis: Where, counted from the end: -3 of ``(N, C, H, W)``.
     """
 
-    _bins: ChannelHistogram
-
     def __init__(self, channels: int, ch_axis: int) -> None:
-        super().__init__(ChannelHistogram(BINS_PER_OCTAVE, channels))
+        super().__init__()
         self.channels, self.ch_axis = channels, ch_axis
-        self.zeros = torch.zeros(channels, dtype=torch.int64)
+        self._bins = ChannelHistogram(BINS_PER_OCTAVE, channels)
         self._densities: dict[int | None, ChannelDensity] = {}
+
+    @property
+    def zeros(self) -> Tensor:
+        """Values of each channel that are zero, or as good as that beside its largest."""
+        return self._bins.zeros
 
     @override
     def _extremes(self, values: Tensor) -> Tensor:
@@ -44,7 +42,7 @@ class ChannelStatistics(StreamingStatistics):
 
     @override
     def _take(self, values: Tensor, extremes: Tensor) -> None:
-        self.zeros = self.zeros + self._bins.update_channels(self._rows(values))
+        self._bins.update(self._rows(values).contiguous())
         self.count += values.numel() // self.channels
         self._densities.clear()
 
@@ -52,19 +50,22 @@ class ChannelStatistics(StreamingStatistics):
         return values.movedim(self.ch_axis, 0).reshape(self.channels, -1)
 
     @override
-    def merge(self, other: "ChannelStatistics") -> None:
-        super().merge(other)
+    def _merge_bins(self, other: Self) -> None:
+        self._bins.merge(other._bins)
         self._densities.clear()
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "ch_axis": self.ch_axis}
+        bins = {"bins": self._bins.counts.clone(), "top": self._bins.top, "zeros": self.zeros}
+        return {**super().state_dict(), **bins, "ch_axis": self.ch_axis}
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any]) -> "ChannelStatistics":
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
         """Inverse of :meth:`state_dict`."""
         stats = cls(len(state["zeros"]), int(state["ch_axis"]))
-        stats.load_state_dict(state)
+        stats._load_images(state)
+        stats._bins.counts = state["bins"].clone()
+        stats._bins.top, stats._bins.zeros = state["top"].clone(), state["zeros"].clone()
         return stats
 
     @property
@@ -90,16 +91,15 @@ class ChannelStatistics(StreamingStatistics):
 
     @override
     def lp_error(self, low: Tensor, high: Tensor, scheme: QuantScheme, p: float) -> Tensor:
-        return self._density(_SEARCHED_OCTAVES).lp_error(quant_grid(low, high, scheme), p)
+        return self._density(_COARSE_PER_OCTAVE).lp_error(quant_grid(low, high, scheme), p)
 
     @override
     def histogram(self, num_bins: int, bound: Tensor) -> Tensor:
         return self._density().histogram(num_bins, bound)
 
-    def _density(self, octaves: int | None = None) -> ChannelDensity:
-        if octaves not in self._densities:
-            coarse = None if octaves is None else _COARSE_PER_OCTAVE
-            edges, counts, below = self._bins.channel_bins(octaves, coarse)
-            density = ChannelDensity(edges, counts, self.zeros + below, self.low, self.high)
-            self._densities[octaves] = density
-        return self._densities[octaves]
+    def _density(self, coarse_per_octave: int | None = None) -> ChannelDensity:
+        if coarse_per_octave not in self._densities:
+            edges, counts = self._bins.bins(coarse_per_octave)
+            density = ChannelDensity(edges, counts, self.zeros, self.low, self.high)
+            self._densities[coarse_per_octave] = density
+        return self._densities[coarse_per_octave]

@@ -107,23 +107,23 @@ class OctaveHistogram:
         self._add(other.counts, other.first_octave)
 
     def _add(self, counts: Tensor, first: int) -> None:
-        """Add ``(..., octaves, bins)`` counts from octave ``first`` on; empty outer octaves go."""
-        used = counts.flatten(0, -3).sum(dim=(0, 2)).nonzero().flatten()
+        """Add ``(2, octaves, bins)`` counts from octave ``first`` on; empty outer octaves go."""
+        used = counts.sum(dim=(0, 2)).nonzero().flatten()
         if not used.numel():
             return
         start, stop = int(used[0]), int(used[-1]) + 1
-        counts, first = counts[..., start:stop, :], first + start
-        if not self.counts.shape[-2]:
+        counts, first = counts[:, start:stop], first + start
+        if not self.counts.shape[1]:
             self.counts, self.first_octave = counts.clone(), first
             return
         old, old_first = self.counts, self.first_octave
         new_first = min(first, old_first)
-        stop = max(first + counts.shape[-2], old_first + old.shape[-2])
-        if new_first < old_first or stop > old_first + old.shape[-2]:
-            self.counts = old.new_zeros(*old.shape[:-2], stop - new_first, self.bins_per_octave)
-            self.counts[..., old_first - new_first :, :][..., : old.shape[-2], :] = old
+        stop = max(first + counts.shape[1], old_first + old.shape[1])
+        if new_first < old_first or stop > old_first + old.shape[1]:
+            self.counts = old.new_zeros(2, stop - new_first, self.bins_per_octave)
+            self.counts[:, old_first - new_first :][:, : old.shape[1]] = old
             self.first_octave = new_first
-        self.counts[..., first - new_first :, :][..., : counts.shape[-2], :] += counts
+        self.counts[:, first - new_first :][:, : counts.shape[1]] += counts
 
     def bins(self, coarse_per_octave: int | None = None) -> tuple[Tensor, Tensor]:
         """Bins of the real line in ascending order.
@@ -142,7 +142,7 @@ class OctaveHistogram:
             return torch.zeros(2, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
         edges, positive, negative = [], [], []
         for i in range(octaves):
-            keep = self.kept_bins(octaves, i, coarse_per_octave)
+            keep = kept_bins(self.bins_per_octave, octaves - 1 - i, coarse_per_octave)
             edges.append(octave_edges(self.first_octave + i, keep)[:-1])
             grouped = self.counts[:, i].view(2, keep, -1).sum(dim=2)
             positive.append(grouped[0])
@@ -152,12 +152,18 @@ class OctaveHistogram:
         gap = up.new_zeros(1)
         return torch.cat([-edge.flip(0), edge]), torch.cat([down.flip(0), gap, up]).double()
 
-    def kept_bins(self, octaves: int, i: int, coarse_per_octave: int | None) -> int:
-        """Bins of octave ``i`` of ``octaves`` once neighbours are merged, see :meth:`bins`."""
-        most = self.bins_per_octave
-        if coarse_per_octave is None:
-            return most
-        return min(most, max(coarse_per_octave, most >> (octaves - 1 - i)))
+
+def kept_bins(bins: int, below: int, coarse_per_octave: int | None) -> int:
+    """How many of an octave's ``bins`` stay once neighbours are merged.
+
+    Args:
+        bins: A power of two.
+        below: How many octaves lie above it.
+        coarse_per_octave: The fewest; ``None``: nothing is merged.
+    """
+    if coarse_per_octave is None:
+        return bins
+    return min(bins, max(coarse_per_octave, bins >> below))
 
 
 def octave_edges(octave: int, bins: int) -> Tensor:

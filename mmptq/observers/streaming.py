@@ -23,17 +23,12 @@ class StreamingStatistics(Statistics):
     Extremes and counts are exact and the histogram's bins fixed, so neither the order of the images
     nor their distribution over processes changes a bit of the result.
 
-    Args:
-        bins: Empty.
+    Attributes:
+        count: Values (in each channel).
     """
 
-    _bins: OctaveHistogram
-
-    def __init__(self, bins: OctaveHistogram) -> None:
+    def __init__(self) -> None:
         self.count = 0
-        self._bins = bins
-        # Values that are in no bin, in each channel if there are several.
-        self.zeros: Any = 0
         self._images: dict[int, Tensor] = {}  # low and high, stacked
 
     def update(self, x: Tensor, image: int) -> None:
@@ -60,16 +55,10 @@ class StreamingStatistics(Statistics):
         """Take in what ``other`` saw; the result is what one pass over both would have given.
 
         Raises:
-            ConfigError: The two have different ``bins_per_octave``.
+            ConfigError: The two are of different resolution.
         """
-        if other._bins.bins_per_octave != self._bins.bins_per_octave:
-            raise ConfigError(
-                f"bins_per_octave must agree to merge statistics: {self._bins.bins_per_octave} "
-                f"and {other._bins.bins_per_octave}"
-            )
+        self._merge_bins(other)
         self.count += other.count
-        self.zeros = self.zeros + other.zeros
-        self._bins.merge(other._bins)
         for image, extremes in other._images.items():
             self._widen(image, extremes)
 
@@ -80,6 +69,10 @@ class StreamingStatistics(Statistics):
     @abstractmethod
     def _take(self, values: Tensor, extremes: Tensor) -> None:
         """Count finite values."""
+
+    @abstractmethod
+    def _merge_bins(self, other: Self) -> None:
+        """Add the histogram of ``other``."""
 
     def _widen(self, image: int, extremes: Tensor) -> None:
         old = self._images.get(image, extremes)
@@ -93,18 +86,12 @@ class StreamingStatistics(Statistics):
         ranges = [self._images[i] for i in images]
         return {
             "count": self.count,
-            "zeros": self.zeros,
             "images": torch.tensor(images, dtype=torch.int64),
             "image_ranges": torch.stack(ranges) if ranges else torch.zeros(0, 2),
-            "bins": self._bins.counts.clone(),
-            "first_octave": self._bins.first_octave,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Inverse of :meth:`state_dict`, on new statistics."""
-        self.count, self.zeros = int(state["count"]), state["zeros"]
-        self._bins.counts = state["bins"].clone()
-        self._bins.first_octave = int(state["first_octave"])
+    def _load_images(self, state: Mapping[str, Any]) -> None:
+        self.count = int(state["count"])
         self._images = dict(zip(state["images"].tolist(), state["image_ranges"], strict=True))
 
     @property
@@ -145,7 +132,9 @@ class TensorStatistics(StreamingStatistics):
             raise ConfigError(
                 f"bins_per_octave must be a power of two from 64 to 4096, got {bins_per_octave!r}"
             )
-        super().__init__(OctaveHistogram(bins_per_octave))
+        super().__init__()
+        self.zeros = 0
+        self._bins = OctaveHistogram(bins_per_octave)
         self._densities: dict[int | None, PiecewiseDensity] = {}
 
     @override
@@ -160,15 +149,29 @@ class TensorStatistics(StreamingStatistics):
         self._densities.clear()
 
     @override
-    def merge(self, other: "TensorStatistics") -> None:
-        super().merge(other)
+    def _merge_bins(self, other: Self) -> None:
+        if other._bins.bins_per_octave != self._bins.bins_per_octave:
+            raise ConfigError(
+                f"bins_per_octave must agree to merge statistics: {self._bins.bins_per_octave} "
+                f"and {other._bins.bins_per_octave}"
+            )
+        self.zeros += other.zeros
+        self._bins.merge(other._bins)
         self._densities.clear()
 
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        bins = {"bins": self._bins.counts.clone(), "first_octave": self._bins.first_octave}
+        return {**super().state_dict(), **bins, "zeros": self.zeros}
+
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any]) -> "TensorStatistics":
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Self:
         """Inverse of :meth:`state_dict`."""
         stats = cls(bins_per_octave=int(state["bins"].shape[2]))
-        stats.load_state_dict(state)
+        stats._load_images(state)
+        stats.zeros = int(state["zeros"])
+        stats._bins.counts = state["bins"].clone()
+        stats._bins.first_octave = int(state["first_octave"])
         return stats
 
     @property
