@@ -100,6 +100,11 @@ class MeasuringRunner(Runner):
             runner.logger.info(f"nothing is trained; not used: {', '.join(left_out)}")
         return runner
 
+    @property
+    def val_loop(self) -> Any:
+        """The test's: a config may test by ``ValLoop``, and then hooks ask for this one."""
+        return self.test_loop
+
     def build_model(self, model: nn.Module | dict[str, Any]) -> nn.Module:
         """Build from a copy: heads of the DETR family write into the config they are built from."""
         return super().build_model(copy.deepcopy(model))

@@ -97,6 +97,16 @@ def test_inference_config_is_enough(make):
     ]
 
 
+def test_loop_of_validation_as_the_tests(make):
+    """Its hooks ask for the runner's loop of validation."""
+    found = []
+    for kind in ("TestLoop", "ValLoop"):
+        runner = make(f"test_cfg = dict(_delete_=True, type={kind!r})")
+        runner.setup()
+        found.append(runner.evaluate("float"))
+    assert found[0] == found[1] and type(runner.val_loop).__name__ == "ValLoop"
+
+
 def test_no_train_dataloader_beside_a_calib_dataloader(make, tiny_project):
     stock = Config.fromfile(tiny_project("retinanet").float_config)
     dataset = stock.train_dataloader.dataset.dataset
