@@ -91,7 +91,7 @@ MODELS = {
         "configs/classification/resnet20_cifar10_w4a4_mmse.py",
         "cifar10/resnet20.pth",
         "cifar10",
-        "accuracy/top1",
+        "top1",
     ),
 }
 COLUMNS = {"W8A8": (8, 8), "W6A6": (6, 6), "W4A8": (4, 8)}
@@ -181,8 +181,8 @@ def measure_cell(
 
 def main_metric(metrics: dict[str, float], model: Model) -> float:
     """In percent."""
-    value = metrics.get(model.metric, metrics.get(f"coco/{model.metric}", 0.0))
-    return round(value if "top1" in model.metric else 100 * value, 2)
+    value = {name.rpartition("/")[2]: v for name, v in metrics.items()}.get(model.metric, 0.0)
+    return round(value if model.metric == "top1" else 100 * value, 2)
 
 
 def make_runner(

@@ -28,7 +28,7 @@ LEAST_MAC_SHARE = 0.99
 LARGEST_DISTANCE = 0.1
 # Of the float model's detections. Scores of random weights lie close together, so a few change
 # places in the suppression of overlaps and at the limit of detections an image.
-LEAST_MATCHED = 0.5
+LEAST_MATCHED = 0.4
 
 pytestmark = pytest.mark.conformance
 
