@@ -154,7 +154,7 @@ def test_overrides_by_name() -> None:
         ],
     )
     specs = input_specs(plan)
-    assert specs["blocks.0.attn.product.probs"] == TensorSpec(8.0, False)
+    assert specs["blocks.0.attn.product.probs"] == TensorSpec(8.0, False, "depthwise")
     assert specs["blocks.0.attn.product.value"] == TensorSpec(4.0, False, "depthwise")
     assert all(specs[f"blocks.1.attn.product.{name}"] is None for name in OPERANDS)
     weights = {p.name: p.weight for p in plan.layers}
