@@ -197,6 +197,7 @@ class Comparison:
         """Figures of one of mmptq's recipes."""
         name = f"{OWN}-{Path(recipe).stem}"
         cfg = make_config(self.args, recipe, self.folder / name)
+        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}.py"
         cfg.dump(path)
         return self._in_own_process("own.py", [path], name)
