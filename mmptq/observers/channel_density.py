@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmptq.observers.density import QuantGrid, error_antiderivative
 
-_CHUNK = 1 << 20  # (candidate, channel, edge) triples at a time
+_CHUNK = 1 << 17  # (candidate, channel, edge) triples at a time
 # A bin that the channel's extreme would cut to a point keeps this relative width.
 _LEAST_WIDTH = 2.0**-20
 
@@ -36,7 +36,11 @@ class ChannelDensity:
         self.total = counts.sum(1) + self.zeros
         self._gap = counts.shape[1] // 2
         width = self.edges.diff(dim=1)
-        self._density = counts / torch.where(width > 0, width, torch.ones_like(width))
+        density = counts / torch.where(width > 0, width, torch.ones_like(width))
+        # Outer columns without values, a whole side behind a ReLU, cost as much as all others.
+        used = counts.sum(0).nonzero().flatten().tolist() or [self._gap]
+        first, last = used[0], used[-1] + 1
+        self._used_edges, self._density = self.edges[:, first : last + 1], density[:, first:last]
 
     def mean(self) -> Tensor:
         """Mean of all values, ``(C,)``."""
@@ -72,11 +76,11 @@ class ChannelDensity:
             p: Any positive power.
         """
         errors = torch.empty_like(grid.scale)
-        columns = self.edges.shape[1]
+        columns = self._used_edges.shape[1]
         channels = max(1, _CHUNK // columns)
         for c in range(0, len(self.edges), channels):
             some = slice(c, c + channels)
-            edges, density = self.edges[some], self._density[some]
+            edges, density = self._used_edges[some], self._density[some]
             candidates = max(1, _CHUNK // edges.numel())
             for k in range(0, len(errors), candidates):
                 part = (slice(k, k + candidates), some)

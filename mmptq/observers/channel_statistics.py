@@ -14,7 +14,7 @@ from mmptq.observers.streaming import StreamingStatistics
 from mmptq.ops import QuantScheme
 
 BINS_PER_OCTAVE = 64
-_COARSE_PER_OCTAVE = 8  # resolution of the range search far below a channel's maximum
+_COARSE_PER_OCTAVE = 4  # resolution of the range search far below a channel's maximum
 
 
 class ChannelStatistics(StreamingStatistics):
