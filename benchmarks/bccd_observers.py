@@ -9,9 +9,6 @@ the error that rounding makes, but without any quantizer.
 """
 
 import argparse
-import contextlib
-import logging
-import os
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -21,6 +18,7 @@ import torch
 from arguments import ROOT, add_bccd, add_cells, new_parser
 from cells import Cells
 from mmengine.config import Config
+from silence import quiet
 
 from mmptq.registry import STEPS, build
 from mmptq.runner import CalibrationRunner
@@ -158,8 +156,7 @@ def make_runner(
 
 def quietly(runner: CalibrationRunner, method: str) -> dict[str, Any]:
     """Evaluate without pycocotools' prints."""
-    logging.getLogger("mmengine").setLevel(logging.WARNING)
-    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
+    with quiet():
         metrics = runner.evaluate(method)
     return {k: v for k, v in metrics.items() if isinstance(v, float)}
 

@@ -11,9 +11,6 @@ not measured again; several processes may share it (--models for each).
 """
 
 import argparse
-import contextlib
-import logging
-import os
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -22,6 +19,7 @@ from typing import Any, NamedTuple
 from arguments import ROOT, add_cells, new_parser
 from cells import Cells
 from mmengine.config import Config
+from silence import quiet
 
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.launch import read_config
@@ -236,14 +234,6 @@ def set_test_root(cfg: Config, root: Path) -> None:
     cfg.test_dataloader.dataset.data_root = str(root)
     evaluator = cfg.test_evaluator
     evaluator.ann_file = str(root / cfg.test_dataloader.dataset.ann_file)
-
-
-@contextlib.contextmanager
-def quiet() -> Any:
-    """Without pycocotools' prints and MMEngine's lines."""
-    logging.getLogger("mmengine").setLevel(logging.WARNING)
-    with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
-        yield
 
 
 def print_tables(cells: Cells, args: argparse.Namespace) -> None:

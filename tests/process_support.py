@@ -58,7 +58,7 @@ class Tool:
         assert process.returncode == 0, errors
 
 
-def load(path: Path) -> dict[str, Tensor]:
+def load(path: Path) -> dict[str, Any]:
     return torch.load(path, weights_only=True)
 
 

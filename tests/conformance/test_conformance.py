@@ -24,11 +24,11 @@ from tests.conformance.recipes import FamilyRun, matched, sums, training_loss
 FAMILIES = load_families()
 LEAST_MAC_SHARE = 0.99
 # Share of the heads' variance that 8 bits destroy: 10 dB. Wrong wiring (a scale of another layer, a
-# fold left out) destroys most of it; rounding alone was measured at 0.0007 to 0.053.
+# fold left out) destroys most of it; rounding alone was measured at 0.0002 to 0.074.
 LARGEST_DISTANCE = 0.1
 # Of the float model's detections. Scores of random weights lie close together, so a few change
 # places in the suppression of overlaps and at the limit of detections an image.
-LEAST_MATCHED = 0.4
+LEAST_MATCHED = 0.5
 
 pytestmark = pytest.mark.conformance
 

@@ -1,9 +1,5 @@
 """Whole runs: over two processes or killed and resumed they end in the same bits."""
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,8 @@ from mmptq.engine import StageStore
 from mmptq.observers import TensorStatistics
 from mmptq.runner import CalibrationRunner
 from tests.calibration_support import MMSE
-from tests.tiny_project import REPO, TinyProject
+from tests.process_support import Tool, load, same, two_processes
+from tests.tiny_project import TinyProject
 
 SHARED = """
 calib_cfg = dict(
@@ -28,30 +25,15 @@ calib_cfg = dict(
 """
 
 
-def quantize(launcher: list[str], *arguments: Any) -> None:
-    command = [sys.executable, *launcher, REPO / "tools/quantize.py", *arguments]
-    env = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 def test_two_processes_find_the_factors_of_one(
     tiny_project: Callable[[str], TinyProject], tmp_path: Path
 ) -> None:
-    recipe = tmp_path / "recipe.py"
-    recipe.write_text(SHARED)
-    config = tiny_project("retinanet").config
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
-    one, two = tmp_path / "one", tmp_path / "two"
-    quantize([], config, "--recipe", recipe, "--work-dir", one)
-    quantize(launcher, config, "--recipe", recipe, "--work-dir", two, "--launcher", "pytorch")
-    states = [torch.load(d / "quantized.pth", weights_only=True)["state_dict"] for d in (one, two)]
-    assert states[0].keys() == states[1].keys()
-    assert any(key.endswith(".input_factor") for key in states[0])
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    tool = Tool(tmp_path, tiny_project("retinanet").config, SHARED)
+    tool.run(tmp_path / "one")
+    tool.run(tmp_path / "two", "--launcher", "pytorch", launcher=two_processes())
+    one, two = (load(tmp_path / run / "quantized.pth")["state_dict"] for run in ("one", "two"))
+    assert any(key.endswith(".input_factor") for key in one)
+    assert same(one, two)
 
 
 RECIPE = [
