@@ -2,8 +2,8 @@
 
 One cell is one run of the product: a model, bit-widths, an observer, and a variant: one range a
 tensor (`plain`) or one a channel where depthwise layers read (`channels`), each also with
-`Equalization` before it and measured `BiasCorrection` behind it. Cells that the JSON file holds are
-not measured again; several processes may share it (--models for each).
+`Equalization` before it and measured `BiasCorrection` or `GPTQ` behind it. Cells that the JSON file
+holds are not measured again; several processes may share it (--models for each).
 
 --data is a folder that holds bccd/, cifar10/, coco_subset/, coco_val416/, yolox_nano/, deeppcb/.
 
@@ -92,7 +92,7 @@ MODELS = {
         "top1",
     ),
 }
-COLUMNS = {"W8A8": (8, 8), "W6A6": (6, 6), "W4A8": (4, 8)}
+COLUMNS = {"W8A8": (8, 8), "W6A6": (6, 6), "W4A8": (4, 8), "W4A4": (4, 4)}
 OBSERVERS: dict[str, dict[str, Any]] = {
     "minmax": dict(type="MinMaxObserver"),
     "percentile": dict(type="PercentileObserver", percentile=99.99),
@@ -111,6 +111,7 @@ VARIANTS: dict[str, Variant] = {
     "channels": ("depthwise", [], []),
     "channels+bias": ("depthwise", [], [CORRECT]),
     "channels+equalization": ("depthwise", [EQUALIZE], []),
+    "channels+gptq": ("depthwise", [], [dict(type="GPTQ")]),
     "channels+equalization+bias": ("depthwise", [EQUALIZE], [CORRECT]),
 }
 

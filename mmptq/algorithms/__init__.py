@@ -3,6 +3,7 @@
 from mmptq.algorithms.base import Step
 from mmptq.algorithms.bias_correction import BiasCorrection
 from mmptq.algorithms.equalization import Equalization
+from mmptq.algorithms.gptq import GPTQ
 from mmptq.algorithms.lapq import JointSearch, LpInterpolation, RandomRanges
 from mmptq.algorithms.range_calibration import RangeCalibration
 from mmptq.algorithms.reconstruction import (
@@ -16,6 +17,7 @@ from mmptq.algorithms.reconstruction import (
 
 __all__ = [
     "BRECQ",
+    "GPTQ",
     "AdaRound",
     "BiasCorrection",
     "BitShrinking",

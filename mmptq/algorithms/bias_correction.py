@@ -9,8 +9,9 @@ from mmptq.algorithms.base import Step
 from mmptq.algorithms.reconstruction.checks import check_ranges
 from mmptq.engine import CalibrationContext
 from mmptq.engine.incremental.probing import call_graph
-from mmptq.engine.units.mean_errors import MeanError, waves
+from mmptq.engine.units.mean_errors import MeanError
 from mmptq.engine.units.walk import NetworkWalk
+from mmptq.engine.units.waves import waves
 from mmptq.errors import ConfigError, NumericalError
 from mmptq.models import QuantModel
 from mmptq.modules import QuantLayer, QuantOperand

@@ -115,12 +115,16 @@ class QuantLayer(nn.Module):
         """Changes whenever the output of this call for a given input may change."""
         bias: Tensor | None = getattr(self, "bias", None)
         tensors = (self.weight, bias, self.bias_correction, self.input_factor)
-        reader = self._readers[0] if len(self._readers) == 1 else self._readers[call]
+        quantizers = self.weight_quantizer, self.reader(call)
         return (
             self._correction,
             *((t.data_ptr(), t._version) for t in tensors if t is not None),
-            *(None if q is None else q.fingerprint() for q in (self.weight_quantizer, reader)),
+            *(None if q is None else q.fingerprint() for q in quantizers),
         )
+
+    def reader(self, call: int) -> UniformQuantizer | None:
+        """The quantizer through which a call reads its input."""
+        return self._readers[0] if len(self._readers) == 1 else self._readers[call]
 
     @property
     def calls(self) -> int:
@@ -134,15 +138,13 @@ class QuantLayer(nn.Module):
         Raises:
             RuntimeError: The layer ran more often in this forward pass than when it was prepared.
         """
-        if len(self._readers) == 1:
-            return self._readers[0]
-        if self._calls >= len(self._readers):
+        if 1 < len(self._readers) <= self._calls:
             raise RuntimeError(
                 f"{type(self).__name__} was prepared for {len(self._readers)} calls per forward "
                 "pass and is called once more; call the model through its own forward (which "
                 "starts a new pass), or prepare it with per_call=False"
             )
-        return self._readers[self._calls]
+        return self.reader(self._calls)
 
     def quantize_input(self, x: Tensor) -> Tensor:
         """Read ``x`` through this call's quantizer and count the call."""

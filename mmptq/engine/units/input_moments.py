@@ -1,0 +1,184 @@
+"""Second moments of what a layer reads, in the float model and in the quantized one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmptq.engine.storage.tensor_store import TensorStore
+from mmptq.engine.units.unit_data import NOTHING, Rest
+from mmptq.engine.units.walk import OnCall
+from mmptq.errors import NumericalError
+from mmptq.modules import QuantLayer
+
+# How far the product of weight and patches may be from the layer's output, of the largest one.
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Moments:
+    r"""Moments of float inputs :math:`x` and quantized inputs :math:`\hat x`, around their means.
+
+    Args:
+        gram: Covariance of :math:`\hat x`, ``(blocks, K, K)``.
+        cross: Covariance of :math:`x` (rows) with :math:`\hat x`, ``(blocks, K, K)``.
+        float_mean: ``(blocks, K)``.
+        quant_mean: ``(blocks, K)``.
+    """
+
+    gram: Tensor
+    cross: Tensor
+    float_mean: Tensor
+    quant_mean: Tensor
+
+
+class InputMoments:
+    """Gathers the moments of a layer's inputs over images, calls and positions.
+
+    An input is what one output position reads: its patch. A sample of positions stands for all of
+    an image. With patches as columns a convolution is a product of matrices, one for each group.
+
+    A call's sums are rounded to float32 and added up in float64, which is exact unless they are of
+    absurdly different size: how many processes share the images changes nothing.
+
+    Args:
+        layer: Whose calls are handed in, those of the float model first.
+        positions: How many of an image are taken in each call, at most.
+        max_inputs: Longer patches are cut into blocks of at most this length, each with moments of
+            its own.
+        cache_gb: Memory in GiB for the float patches, until the quantized ones come.
+        folder: Where those go that do not fit.
+
+    Attributes:
+        plain: Whether the layer is a product of its weight and its patches, as convolutions and
+            linear layers are. Transposed and deformable convolutions are not; they have no moments.
+        blocks: How many there are (the layer's groups times the blocks of a patch), and their
+            length.
+    """
+
+    def __init__(
+        self,
+        layer: QuantLayer,
+        positions: int,
+        max_inputs: int,
+        cache_gb: float,
+        folder: str | Path,
+    ) -> None:
+        self._layer, self._positions = layer, positions
+        self._float = TensorStore(cache_gb, folder)
+        self.plain = layer.weight.dim() in (2, 4) and not isinstance(layer, nn.ConvTranspose2d)
+        groups, inputs = getattr(layer, "groups", 1), layer.weight[0].numel()
+        parts = next(n for n in range(-(-inputs // max_inputs), inputs + 1) if inputs % n == 0)
+        self.blocks = groups * parts, inputs // parts
+        self._finite = True
+        self._sums: list[Tensor] = []
+
+    def add_float(self) -> OnCall:
+        """Takes calls of the float layer."""
+
+        def on_call(image: int, call: int, x: Tensor, y: Tensor, rest: Rest) -> None:
+            self._finite &= bool(y.isfinite().all())
+            if not (self.plain and self._finite):
+                return
+            patches = self._patches(self._layer.divided(x))
+            self.plain = rest == NOTHING and self._gives(patches, y)
+            if self.plain:
+                self._float.put((image, call), [patches])
+
+        return on_call
+
+    def add_quantized(self) -> OnCall:
+        """Takes as many calls of the quantized layer."""
+
+        def on_call(image: int, call: int, x: Tensor, y: Tensor, rest: Rest) -> None:
+            if not (self.plain and self._finite):
+                return
+            (patches,) = self._float.get((image, call))
+            self._float.drop((image, call))
+            reader = self._layer.reader(call)
+            x = self._layer.divided(x)
+            quant = self._patches(x if reader is None else reader(x))
+            self._add(patches, quant)
+
+        return on_call
+
+    def moments(self) -> Moments | None:
+        """Those of all processes; ``None`` where there are none.
+
+        Raises:
+            NumericalError: An input or output is not finite.
+        """
+        state = torch.tensor([self._finite, self.plain and bool(self._sums)], dtype=torch.int64)
+        all_reduce(state, "min")
+        finite, plain = state.tolist()
+        if finite and not plain:
+            return None
+        for total in self._sums if finite else ():
+            all_reduce(total)
+        if not finite or not all(bool(total.isfinite().all()) for total in self._sums):
+            raise NumericalError("its outputs or inputs on the calibration images overflow")
+        count, gram, cross, float_mean, quant_mean = self._sums
+        for total in self._sums[1:]:
+            total /= count
+        gram -= quant_mean[:, :, None] * quant_mean[:, None, :]
+        cross -= float_mean[:, :, None] * quant_mean[:, None, :]
+        return Moments(gram, cross, float_mean, quant_mean)
+
+    def _add(self, patches: Tensor, quant: Tensor) -> None:
+        count = quant.new_tensor(float(quant.shape[-1]))
+        sums = count, quant @ quant.mT, patches @ quant.mT, patches.sum(-1), quant.sum(-1)
+        if not self._sums:
+            self._sums = [torch.zeros_like(part, dtype=torch.float64) for part in sums]
+        for total, part in zip(self._sums, sums, strict=True):
+            total += part
+
+    def _patches(self, x: Tensor) -> Tensor:
+        """``(blocks, K, positions)`` of one image."""
+        layer = self._layer
+        if isinstance(layer, nn.Linear):
+            rows = x.reshape(-1, layer.in_features)
+            columns = rows[_sample(len(rows), self._positions)].mT
+        else:
+            columns = _conv_patches(layer, x[0], self._positions)
+        return columns.reshape(*self.blocks, -1)
+
+    def _gives(self, patches: Tensor, output: Tensor) -> bool:
+        """Whether the layer's float ``output`` is the product of its weight with ``patches``."""
+        layer: Any = self._layer
+        axis = -1 if isinstance(layer, nn.Linear) else -3
+        rows = output.movedim(axis, -1).flatten(end_dim=-2)
+        rows = rows[_sample(len(rows), self._positions)].mT
+        if len(rows) != len(layer.weight) or rows.shape[-1] != patches.shape[-1]:
+            return False
+        groups = getattr(layer, "groups", 1)
+        weight = layer.weight.reshape(groups, -1, layer.weight[0].numel())
+        product = (weight @ patches.reshape(groups, weight.shape[-1], -1)).flatten(0, 1)
+        if layer.bias is not None:
+            product += layer.bias[:, None]
+        return float((product - rows).abs().max()) <= _TOLERANCE * float(rows.abs().max())
+
+
+def _conv_patches(layer: Any, x: Tensor, positions: int) -> Tensor:
+    """What a convolution reads at a sample of positions of ``x`` ``(C, H, W)``: ``(C, k*k, n)``."""
+    above, beside = layer.padding if not isinstance(layer.padding, str) else (0, 0)
+    x = F.pad(x, (beside, beside, above, above))
+    (height, width), (row, column), (down, right) = (
+        layer.kernel_size,
+        layer.stride,
+        layer.dilation,
+    )
+    rows = (x.shape[1] - down * (height - 1) - 1) // row + 1
+    columns = (x.shape[2] - right * (width - 1) - 1) // column + 1
+    index = _sample(rows * columns, positions).to(x.device)
+    i = index // columns * row + down * torch.arange(height, device=x.device)[:, None]
+    j = index % columns * column + right * torch.arange(width, device=x.device)[:, None]
+    return x[:, i[:, None], j[None]].flatten(1, 2)
+
+
+def _sample(size: int, count: int) -> Tensor:
+    """``count`` of the indices below ``size``, or all; for a size always the same ones."""
+    return torch.randperm(size, generator=torch.Generator().manual_seed(size))[:count]
