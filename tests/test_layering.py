@@ -37,6 +37,13 @@ BESIDE = {
     "datasets": (("structures", "registry", "fileio", "errors"), ("runner",)),
     "classifiers": (LAYERS[LAYERS.index("modules") :], ()),
     "analysis": (LAYERS[LAYERS.index("algorithms") :], ("runner",)),
+    "targets": ((), ()),
+    # Runs without torch: errors are all that it may know.
+    "runtime": (("errors",), ("runner",)),
+    "export": (
+        (*LAYERS[LAYERS.index("engine") :], "evaluation", "runtime", "targets"),
+        ("runner",),
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""Quantized models as ONNX files that runtimes execute in integers."""

@@ -1,0 +1,148 @@
+"""A module as an ONNX graph with integer weights."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+OPSET = 20  # the newest of torch's exporter
+INT4_OPSET = 21  # the first that stores 4-bit integers
+
+
+def to_onnx(
+    module: nn.Module,
+    examples: Sequence[Tensor],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dynamic_axes: Mapping[str, Mapping[int, str]],
+) -> onnx.ModelProto:
+    """Export ``module`` as it runs on ``examples``.
+
+    Args:
+        module: Takes and returns tensors. Inside of :func:`mmptq.export.qdq.emitting` its
+            quantizers become Q and DQ.
+        examples: A tensor for each input.
+        inputs: Their names.
+        outputs: Names of what the module returns.
+        dynamic_axes: For inputs and outputs, axes of any size and the names of these sizes.
+
+    Returns:
+        The graph, with every constant and every quantized tensor in it once.
+    """
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(
+            module,
+            tuple(examples),
+            str(path),
+            dynamo=False,  # the other exporter fails on what detectors do behind their heads
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: dict(axes) for name, axes in dynamic_axes.items()},
+        )
+        model = onnx.load(str(path))
+    share_constants(model.graph)
+    drop_unread(model.graph)
+    return model
+
+
+def share_constants(graph: onnx.GraphProto) -> None:
+    """Make initializers of all constants; equal nodes of quantizers read the same ones.
+
+    A weight that several calls read is there once, and so are Q and DQ of a tensor that several
+    layers read. Anything else stays apart, however equal: ONNX Runtime derives names of tensors
+    that it adds from those of biases and zero points.
+    """
+    content: dict[str, Any] = {}
+    for node in filter(_is_constant, graph.node):
+        tensor = node.attribute[0].t
+        graph.initializer.add().CopyFrom(tensor)
+        graph.initializer[-1].name = node.output[0]
+        value = numpy_helper.to_array(tensor)
+        content[node.output[0]] = (tensor.data_type, value.shape, value.tobytes())
+    seen: dict[Any, str] = {}
+    renamed: dict[str, str] = {}
+    nodes = []
+    for node in graph.node:
+        if _is_constant(node):
+            continue
+        for i, name in enumerate(node.input):
+            node.input[i] = renamed.get(name, name)
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Clip"):
+            inputs = tuple(content.get(name, name) for name in node.input)
+            key = (node.op_type, inputs, tuple(map(str, node.attribute)))
+            first = seen.setdefault(key, node.output[0])
+            if first != node.output[0]:
+                renamed[node.output[0]] = first
+                continue
+        nodes.append(node)
+    _replace(graph.node, nodes)
+
+
+def drop_unread(graph: onnx.GraphProto) -> None:
+    """Take away what nothing reads: float weights whose codes are there."""
+    while True:
+        read = {name for node in graph.node for name in node.input}
+        read |= {value.name for value in graph.output}
+        nodes = [n for n in graph.node if any(output in read for output in n.output)]
+        if len(nodes) == len(graph.node):
+            break
+        _replace(graph.node, nodes)
+    _replace(graph.initializer, [t for t in graph.initializer if t.name in read])
+
+
+def pack_int4(model: onnx.ModelProto) -> int:
+    """Store weights of at most 4 bits in 4 bits each; the graph computes the same.
+
+    A cast back to 8 bits follows, which runtimes fold when they load the file: with the 4-bit
+    tensor itself in front of DequantizeLinear they compute in float.
+
+    Returns:
+        How many weights were packed.
+    """
+    graph = model.graph
+    weights = {n.input[0] for n in graph.node if n.op_type == "DequantizeLinear"}
+    casts: list[NodeProto] = []
+    tensors = []
+    for tensor in graph.initializer:
+        codes = numpy_helper.to_array(tensor) if tensor.data_type == TensorProto.INT8 else None
+        if tensor.name not in weights or codes is None or not _fits_4_bits(codes):
+            tensors.append(tensor)
+            continue
+        packed = f"{tensor.name}_int4"
+        tensors.append(_int4(packed, codes))
+        casts.append(helper.make_node("Cast", [packed], [tensor.name], to=TensorProto.INT8))
+    if casts:
+        _replace(graph.initializer, tensors)
+        _replace(graph.node, [*casts, *graph.node])
+        model.opset_import[0].version = INT4_OPSET
+        model.ir_version = max(model.ir_version, 10)
+    return len(casts)
+
+
+def _fits_4_bits(codes: np.ndarray) -> bool:
+    return bool(codes.size) and codes.min() >= -8 and codes.max() <= 7
+
+
+def _int4(name: str, codes: np.ndarray) -> TensorProto:
+    flat = codes.flatten().astype(np.int8)
+    pairs = np.append(flat, np.zeros(len(flat) % 2, np.int8)).reshape(-1, 2)
+    raw = ((pairs[:, 0] & 15) | ((pairs[:, 1] & 15) << 4)).astype(np.uint8)
+    return helper.make_tensor(name, TensorProto.INT4, codes.shape, raw.tobytes(), raw=True)
+
+
+def _is_constant(node: NodeProto) -> bool:
+    return node.op_type == "Constant" and node.attribute[0].name == "value"
+
+
+def _replace(field: Any, values: Sequence[Any]) -> None:
+    values = list(values)
+    del field[:]
+    field.extend(values)

@@ -1,0 +1,50 @@
+"""An exported model measured by the config's own test."""
+
+import time
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmptq.errors import ConfigError
+from mmptq.export.parts import PARTS
+from mmptq.runner.measuring_runner import MeasuringRunner
+from mmptq.runtime import Session
+
+
+def test_session(runner: MeasuringRunner, session: Session) -> tuple[dict[str, float], float]:
+    """Metrics, and seconds an image in the runtime.
+
+    Args:
+        runner: With the float model, whose weights take no part, and its test built.
+        session: The exported model.
+
+    Raises:
+        ConfigError: The file is not of this model.
+    """
+    model = runner.model.model
+    _check(session, type(model).__name__)
+    part = PARTS[session.metadata["part"]](model).eval()
+    seconds: list[float] = []
+
+    def network(image: Tensor) -> list[Tensor]:
+        array = image.cpu().numpy()
+        start = time.perf_counter()
+        found = session.run({session.inputs[0]: array})
+        seconds.append((time.perf_counter() - start) / len(array))
+        return [torch.from_numpy(np.array(found[n])).to(image.device) for n in session.outputs]
+
+    example = torch.zeros(1, 3, 256, 256, device=next(model.parameters()).device)
+    with part.computed_by(network, example):
+        return runner.test(), sum(seconds) / max(len(seconds), 1)
+
+
+def _check(session: Session, model: str) -> None:
+    found = session.metadata.get("model")
+    if found is None:
+        raise ConfigError("the .onnx file was not written by tools/export.py: it has no metadata")
+    if found != model:
+        raise ConfigError(
+            f"the .onnx file is of a {found}, the config's model is a {model}; give the config "
+            "that it was exported with"
+        )

@@ -1,0 +1,185 @@
+"""One interface to the runtimes that execute an ONNX file."""
+
+import importlib.util
+import json
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmptq.errors import ConfigError, MmptqError
+
+METADATA_KEY = "mmptq"
+
+# Names of operators in the graphs that the runtimes make of a model.
+_INTEGER_PRODUCTS = {"QLinearConv", "QLinearMatMul", "QGemm", "MatMulIntegerToFloat"}
+_FLOAT_CONVOLUTIONS = {"Conv", "FusedConv", "ConvTranspose"}
+_FLOAT_PRODUCTS = {*_FLOAT_CONVOLUTIONS, "Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
+_OPENVINO_PRODUCTS = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
+
+Array = np.ndarray
+
+
+class Session(ABC):
+    """A model in a runtime, on the CPU.
+
+    Args:
+        path: ONNX file that mmptq wrote.
+        threads: CPU threads, by default as many as the runtime likes.
+
+    Attributes:
+        metadata: What mmptq wrote about the model into the file.
+        inputs: Names.
+        outputs: Names.
+
+    Raises:
+        ConfigError: The runtime is not installed.
+        MmptqError: The file cannot be read or executed.
+    """
+
+    package: str
+    extra: str
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        if not Path(path).is_file():
+            raise ConfigError(f"there is no file {path}")
+        if importlib.util.find_spec(self.package) is None:
+            raise ConfigError(
+                f"{self.package} is not installed: pip install mmptq[{self.extra}], or choose "
+                f"another runtime among {', '.join(RUNTIMES)}"
+            )
+        try:
+            self._open(str(path), threads)
+            text = self._metadata().get(METADATA_KEY)
+        except Exception as error:  # each runtime has exceptions of its own
+            reason = str(error).strip().splitlines()[0]
+            raise MmptqError(f"{self.package} cannot open {path}: {reason}") from error
+        self.metadata: dict[str, Any] = json.loads(text) if text else {}
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @abstractmethod
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name, of inputs by name."""
+
+    @abstractmethod
+    def integer_products(self) -> tuple[int, int]:
+        """How many convolutions and matrix products are computed in integers, and of how many."""
+
+    @abstractmethod
+    def _open(self, path: str, threads: int | None) -> None:
+        """Load the file; set ``inputs`` and ``outputs``."""
+
+    @abstractmethod
+    def _metadata(self) -> Mapping[str, str]:
+        """The file's metadata."""
+
+
+class OnnxRuntimeSession(Session):
+    """ONNX Runtime."""
+
+    package = "onnxruntime"
+    extra = "onnx"
+
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name, of inputs by name."""
+        return dict(zip(self.outputs, self._session.run(None, dict(arrays)), strict=True))
+
+    def integer_products(self) -> tuple[int, int]:
+        """Counted in the graph as the runtime has fused it (needs the package onnx)."""
+        import onnx
+        import onnxruntime
+
+        with tempfile.TemporaryDirectory() as folder:
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 3
+            options.optimized_model_filepath = str(Path(folder) / "fused.onnx")
+            onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
+            nodes = onnx.load(options.optimized_model_filepath).graph.node
+        kinds = [node.op_type for node in nodes]
+        integers = sum(kind in _INTEGER_PRODUCTS for kind in kinds)
+        return integers, integers + sum(kind in _FLOAT_PRODUCTS for kind in kinds)
+
+    def _open(self, path: str, threads: int | None) -> None:
+        import onnxruntime
+
+        self._path = path
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if threads:
+            options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            path, options, providers=["CPUExecutionProvider"]
+        )
+        self.inputs = tuple(node.name for node in self._session.get_inputs())
+        self.outputs = tuple(node.name for node in self._session.get_outputs())
+
+    def _metadata(self) -> Mapping[str, str]:
+        return self._session.get_modelmeta().custom_metadata_map
+
+
+class OpenVinoSession(Session):
+    """OpenVINO. What is not quantized is computed in float32, also where the CPU knows bfloat16."""
+
+    package = "openvino"
+    extra = "openvino"
+
+    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name, of inputs by name."""
+        found = self._compiled(dict(arrays))
+        return {name: found[name] for name in self.outputs}
+
+    def integer_products(self) -> tuple[int, int]:
+        """By the precision in which the compiled model executes each."""
+        precisions = []
+        for node in self._compiled.get_runtime_model().get_ops():
+            info = node.get_rt_info()
+            if "layerType" in info and info["layerType"].astype(str) in _OPENVINO_PRODUCTS:
+                precisions.append(info["runtimePrecision"].astype(str))
+        return sum(p in ("u8", "i8") for p in precisions), len(precisions)
+
+    def _open(self, path: str, threads: int | None) -> None:
+        import openvino
+
+        core = openvino.Core()
+        config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if threads:
+            config["INFERENCE_NUM_THREADS"] = threads
+        self._model = core.read_model(path)
+        self._compiled = core.compile_model(self._model, "CPU", config)
+        self.inputs = tuple(port.any_name for port in self._compiled.inputs)
+        self.outputs = tuple(port.any_name for port in self._compiled.outputs)
+
+    def _metadata(self) -> Mapping[str, str]:
+        info = self._model.get_rt_info()
+        framework = info.get("framework", {})
+        framework = getattr(framework, "value", framework)
+        return {key: str(getattr(value, "value", value)) for key, value in framework.items()}
+
+
+RUNTIMES: dict[str, type[Session]] = {
+    "onnxruntime": OnnxRuntimeSession,
+    "openvino": OpenVinoSession,
+}
+
+
+def open_session(path: str | Path, runtime: str, threads: int | None = None) -> Session:
+    """Open an ONNX file in a runtime.
+
+    Args:
+        path: Of the file.
+        runtime: A key of :data:`RUNTIMES`.
+        threads: See :class:`Session`.
+
+    Raises:
+        ConfigError: The runtime is unknown or not installed, or there is no such file.
+        MmptqError: The file cannot be executed.
+    """
+    if runtime not in RUNTIMES:
+        raise ConfigError(f"runtime = {runtime!r}: must be one of {', '.join(RUNTIMES)}")
+    return RUNTIMES[runtime](path, threads)

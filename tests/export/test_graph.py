@@ -1,0 +1,82 @@
+"""Post-processing of graphs: what is shared, dropped and packed."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+
+from mmptq.export.graph import drop_unread, pack_int4, share_constants  # noqa: E402
+
+
+def constant(name: str, value: Any) -> Any:
+    return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
+
+
+def model(nodes: list[Any], initializers: list[Any] = []) -> Any:  # noqa: B006
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [None]) for n in "xy")
+    graph = helper.make_graph(nodes, "g", [x], [y], initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+def weight(name: str, codes: np.ndarray) -> list[Any]:
+    return [
+        constant(f"{name}_codes", codes),
+        constant(f"{name}_scale", np.float32(0.5)),
+        constant(f"{name}_zero", np.int8(0)),
+        helper.make_node(
+            "DequantizeLinear", [f"{name}_{part}" for part in ("codes", "scale", "zero")], [name]
+        ),
+    ]
+
+
+CODES = np.array([-8, 7, 3], np.int8)
+
+
+def test_equal_weights_become_one() -> None:
+    nodes = [*weight("a", CODES), *weight("b", CODES), helper.make_node("Add", ["a", "b"], ["ab"])]
+    graph = model([*nodes, helper.make_node("Add", ["ab", "x"], ["y"])])
+    x = np.ones(3, np.float32)
+    (expected,) = ReferenceEvaluator(graph).run(None, {"x": x})
+    share_constants(graph.graph)
+    drop_unread(graph.graph)
+    onnx.checker.check_model(graph)
+    assert [n.op_type for n in graph.graph.node] == ["DequantizeLinear", "Add", "Add"]
+    assert len(graph.graph.initializer) == 3
+    np.testing.assert_array_equal(ReferenceEvaluator(graph).run(None, {"x": x})[0], expected)
+
+
+def test_other_weights_stay_apart() -> None:
+    nodes = [*weight("a", CODES), *weight("b", CODES + np.int8(1) - np.int8(1) * 2)]
+    nodes += [
+        helper.make_node("Add", ["a", "b"], ["ab"]),
+        helper.make_node("Add", ["ab", "x"], ["y"]),
+    ]
+    graph = model(nodes)
+    share_constants(graph.graph)
+    assert sum(n.op_type == "DequantizeLinear" for n in graph.graph.node) == 2
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (4, 1)])
+def test_four_bits_are_stored_in_four(shape: tuple[int, ...]) -> None:
+    codes = np.random.default_rng(0).integers(-8, 8, shape).astype(np.int8)
+    graph = model([*weight("a", codes), helper.make_node("Add", ["a", "x"], ["y"])])
+    share_constants(graph.graph)
+    x = np.zeros(shape[-1], np.float32)
+    (expected,) = ReferenceEvaluator(graph).run(None, {"x": x})
+    assert pack_int4(graph) == 1
+    onnx.checker.check_model(graph)
+    packed = next(t for t in graph.graph.initializer if t.data_type == TensorProto.INT4)
+    assert len(packed.raw_data) == (codes.size + 1) // 2
+    np.testing.assert_array_equal(ReferenceEvaluator(graph).run(None, {"x": x})[0], expected)
+
+
+def test_wide_weights_are_not_packed() -> None:
+    graph = model([*weight("a", CODES * np.int8(2)), helper.make_node("Add", ["a", "x"], ["y"])])
+    share_constants(graph.graph)
+    before = graph.SerializeToString()
+    assert pack_int4(graph) == 0
+    assert graph.SerializeToString() == before

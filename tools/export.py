@@ -1,0 +1,114 @@
+r"""Write a quantized model as an ONNX file that a runtime executes in integers, and check it there.
+
+Weights are stored as integers, in 4 bits where they have at most 4. The file is run beside the
+simulation: every layer on equal inputs, and whole images. A table tells what was found, and a JSON
+file beside the model keeps it.
+
+targets:
+{targets}
+
+Examples:
+  python tools/export.py configs/demo/retinanet_w8a8_mmse.py \
+      work_dirs/demo_retinanet_w8a8_mmse/quantized.pth --target openvino
+  python tools/test.py configs/demo/retinanet_w8a8_mmse.py \
+      work_dirs/demo_retinanet_w8a8_mmse/quantized.onnx --runtime openvino
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from mmptq.adapters import find_adapter
+from mmptq.engine.data.float_checkpoint import load_checkpoint
+from mmptq.errors import ConfigError, MmptqError
+from mmptq.export.checks import check_exportable, check_installed
+from mmptq.fileio import atomic_write
+from mmptq.runner import MeasuringRunner
+from mmptq.runner.calib_dataset import build_dataset
+from mmptq.runner.launch import add_common_arguments, load_config
+from mmptq.runner.prepare_config import check_measurable, wrap_model
+from mmptq.targets import TARGETS
+
+
+def parse_args() -> argparse.Namespace:
+    targets = "\n".join(f"  {t.name:12} {t.summary}" for t in TARGETS.values())
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").format(targets=targets),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", help="the config that the checkpoint was made with")
+    parser.add_argument("checkpoint", help="quantized.pth")
+    parser.add_argument("--target", choices=list(TARGETS), default="openvino", help="runtime")
+    parser.add_argument(
+        "--part",
+        choices=["heads", "classifier"],
+        help="heads: image to the raw outputs of a single-stage detector; classifier: to logits",
+    )
+    parser.add_argument("--output", type=Path, help="default: beside the checkpoint, as .onnx")
+    parser.add_argument(
+        "--static", action="store_true", help="fix the images' number and size to the first one's"
+    )
+    parser.add_argument("--images", type=int, default=8, help="test images that it is checked on")
+    add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.images < 1:
+        raise ConfigError(f"--images {args.images}: must be a whole number from 1")
+    target = TARGETS[args.target]
+    check_installed(target)
+    from mmptq.export.export import export_float, export_model, make_part, write
+    from mmptq.export.verify import verify
+
+    cfg = load_config(args)
+    check_measurable(cfg)
+    wrap_model(cfg)
+    cfg.load_from = None
+    runner = MeasuringRunner.from_cfg(cfg)
+    runner.build_test(build_dataset(cfg.test_dataloader["dataset"], "the test set"))
+    load_checkpoint(runner.model, args.checkpoint, cfg.get("checkpoint_key"))
+    model = runner.model.eval()
+    check_exportable(model, target)
+    part = make_part(model, args.part)
+    images = test_images(runner, args.images)
+    path = args.output or Path(args.checkpoint).with_suffix(".onnx")
+    float_path = path.with_name(f".{path.stem}.float.onnx")
+    classes = runner.test_dataloader.dataset.metainfo.get("classes") or ()
+    exported = export_model(model, part, cfg, target, images[0], classes, args.static)
+    write(exported, path)
+    try:
+        write(export_float(model, part, images[0], args.static), float_path)
+        found = verify(part, model, exported, (path, float_path), target.runtime, images)
+    finally:
+        float_path.unlink(missing_ok=True)
+    with atomic_write(path.with_suffix(".json")) as file:
+        file.write(json.dumps(found.to_dict(), indent=1).encode())
+    Console().print(found.table())
+    found.raise_for_layers()
+    print(f"{path}")
+
+
+def test_images(runner: MeasuringRunner, count: int) -> list[Tensor]:
+    """The first preprocessed images of the test set, ``(1, 3, H, W)`` each."""
+    adapter = find_adapter(runner.model.model)
+    images: list[Tensor] = []
+    for batch in runner.test_dataloader:
+        inputs = adapter.preprocess(batch, False)["inputs"]
+        images += list(inputs.split(1))
+        if len(images) >= count:
+            break
+    return [image.to(torch.float32) for image in images[:count]]
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (MmptqError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
