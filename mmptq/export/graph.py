@@ -48,9 +48,27 @@ def to_onnx(
             dynamic_axes={name: dict(axes) for name, axes in dynamic_axes.items()},
         )
         model = onnx.load(str(path))
+    part_parameters(model.graph)
     share_constants(model.graph)
     drop_unread(model.graph)
     return model
+
+
+def part_parameters(graph: onnx.GraphProto) -> None:
+    """Give each reader a parameter of its own again where the exporter made one of equal ones.
+
+    It puts Identity nodes in place of the others, behind which no runtime looks for a scale.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    copies = []
+    for node in graph.node:
+        if node.op_type == "Identity" and node.input[0] in tensors:
+            copy = graph.initializer.add()
+            copy.CopyFrom(tensors[node.input[0]])
+            copy.name = node.output[0]
+            copies.append(node)
+    for node in copies:
+        graph.node.remove(node)
 
 
 def share_constants(graph: onnx.GraphProto) -> None:

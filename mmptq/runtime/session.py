@@ -157,7 +157,7 @@ class OpenVinoSession(Session):
 
     def _metadata(self) -> Mapping[str, str]:
         info = self._model.get_rt_info()
-        framework = info.get("framework", {})
+        framework = info["framework"] if "framework" in info else {}  # noqa: SIM401  it is no dict
         framework = getattr(framework, "value", framework)
         return {key: str(getattr(value, "value", value)) for key, value in framework.items()}
 

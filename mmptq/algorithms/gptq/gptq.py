@@ -47,7 +47,8 @@ class GPTQ(Step):
     convolutions) keep their weights and ranges.
 
     Args:
-        positions: How many output positions of an image and call are sampled.
+        positions: How many output positions of an image are sampled, in the first call; on smaller
+            maps fewer, in proportion.
         ridge: How strongly the weight of 1. is held to the float weight: a share of the mean
             second moment of the inputs.
         damp: The same for the rounding.

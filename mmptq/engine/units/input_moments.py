@@ -47,7 +47,8 @@ class InputMoments:
 
     Args:
         layer: Whose calls are handed in, those of the float model first.
-        positions: How many of an image are taken in each call, at most.
+        positions: How many of an image are taken in a call, at most. A call on a map smaller than
+            that of the first call takes fewer, in proportion.
         max_inputs: Longer patches are cut into blocks of at most this length, each with moments of
             its own.
         cache_gb: Memory in GiB for the float patches, until the quantized ones come.
@@ -75,6 +76,7 @@ class InputMoments:
         parts = next(n for n in range(-(-inputs // max_inputs), inputs + 1) if inputs % n == 0)
         self.blocks = groups * parts, inputs // parts
         self._finite = True
+        self._first_size = 1  # of the output of the first call in this pass
         self._sums: list[Tensor] = []
 
     def add_float(self) -> OnCall:
@@ -84,7 +86,7 @@ class InputMoments:
             self._finite &= bool(y.isfinite().all())
             if not (self.plain and self._finite):
                 return
-            patches = self._patches(self._layer.divided(x))
+            patches = self._patches(self._layer.divided(x), call)
             self.plain = rest == NOTHING and self._gives(patches, y)
             if self.plain:
                 self._float.put((image, call), [patches])
@@ -101,7 +103,7 @@ class InputMoments:
             self._float.drop((image, call))
             reader = self._layer.reader(call)
             x = self._layer.divided(x)
-            quant = self._patches(x if reader is None else reader(x))
+            quant = self._patches(x if reader is None else reader(x), call)
             self._add(patches, quant)
 
         return on_call
@@ -136,24 +138,35 @@ class InputMoments:
         for total, part in zip(self._sums, sums, strict=True):
             total += part
 
-    def _patches(self, x: Tensor) -> Tensor:
+    def _patches(self, x: Tensor, call: int) -> Tensor:
         """``(blocks, K, positions)`` of one image."""
         layer = self._layer
         if isinstance(layer, nn.Linear):
             rows = x.reshape(-1, layer.in_features)
-            columns = rows[_sample(len(rows), self._positions)].mT
+            columns = rows[self._sample(len(rows), call)].mT
         else:
-            columns = _conv_patches(layer, x[0], self._positions)
+            geometry = _Geometry.of(layer, x[0])
+            columns = geometry.patches(self._sample(geometry.positions, call).to(x.device))
         return columns.reshape(*self.blocks, -1)
+
+    def _sample(self, size: int, call: int) -> Tensor:
+        """Some of the indices below ``size``; for a size always the same ones."""
+        if call == 0:
+            self._first_size = max(size, 1)
+        count = min(self._positions, -(-self._positions * size // self._first_size))
+        self._sampled = torch.randperm(size, generator=torch.Generator().manual_seed(size))[:count]
+        return self._sampled
 
     def _gives(self, patches: Tensor, output: Tensor) -> bool:
         """Whether the layer's float ``output`` is the product of its weight with ``patches``."""
         layer: Any = self._layer
         axis = -1 if isinstance(layer, nn.Linear) else -3
         rows = output.movedim(axis, -1).flatten(end_dim=-2)
-        rows = rows[_sample(len(rows), self._positions)].mT
-        if len(rows) != len(layer.weight) or rows.shape[-1] != patches.shape[-1]:
+        if not self._sampled.numel():  # a head of regions, of which there are none
+            return True
+        if len(rows) <= int(self._sampled.max()) or rows.shape[1] != len(layer.weight):
             return False
+        rows = rows[self._sampled.to(rows.device)].mT
         groups = getattr(layer, "groups", 1)
         weight = layer.weight.reshape(groups, -1, layer.weight[0].numel())
         product = (weight @ patches.reshape(groups, weight.shape[-1], -1)).flatten(0, 1)
@@ -162,23 +175,47 @@ class InputMoments:
         return float((product - rows).abs().max()) <= _TOLERANCE * float(rows.abs().max())
 
 
-def _conv_patches(layer: Any, x: Tensor, positions: int) -> Tensor:
-    """What a convolution reads at a sample of positions of ``x`` ``(C, H, W)``: ``(C, k*k, n)``."""
-    above, beside = layer.padding if not isinstance(layer.padding, str) else (0, 0)
-    x = F.pad(x, (beside, beside, above, above))
-    (height, width), (row, column), (down, right) = (
-        layer.kernel_size,
-        layer.stride,
-        layer.dilation,
-    )
-    rows = (x.shape[1] - down * (height - 1) - 1) // row + 1
-    columns = (x.shape[2] - right * (width - 1) - 1) // column + 1
-    index = _sample(rows * columns, positions).to(x.device)
-    i = index // columns * row + down * torch.arange(height, device=x.device)[:, None]
-    j = index % columns * column + right * torch.arange(width, device=x.device)[:, None]
-    return x[:, i[:, None], j[None]].flatten(1, 2)
+@dataclass(frozen=True)
+class _Geometry:
+    """Where a convolution reads.
 
+    Args:
+        x: Padded input ``(C, H, W)``.
+        kernel: Height and width.
+        stride: The same.
+        dilation: The same.
+    """
 
-def _sample(size: int, count: int) -> Tensor:
-    """``count`` of the indices below ``size``, or all; for a size always the same ones."""
-    return torch.randperm(size, generator=torch.Generator().manual_seed(size))[:count]
+    x: Tensor
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+
+    @classmethod
+    def of(cls, layer: Any, x: Tensor) -> "_Geometry":
+        """Of ``layer`` on ``x`` ``(C, H, W)``."""
+        above, beside = (0, 0) if isinstance(layer.padding, str) else layer.padding
+        x = F.pad(x, (beside, beside, above, above))
+        return cls(x, layer.kernel_size, layer.stride, layer.dilation)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        height, width = (
+            (self.x.shape[1 + i] - self.dilation[i] * (self.kernel[i] - 1) - 1) // self.stride[i]
+            + 1
+            for i in range(2)
+        )
+        return height, width
+
+    @property
+    def positions(self) -> int:
+        """How many outputs there are."""
+        return self.size[0] * self.size[1]
+
+    def patches(self, index: Tensor) -> Tensor:
+        """What the outputs ``index`` read: ``(C, k*k, n)``."""
+        rows, columns = (torch.arange(k, device=index.device)[:, None] for k in self.kernel)
+        i = index // self.size[1] * self.stride[0] + rows * self.dilation[0]
+        j = index % self.size[1] * self.stride[1] + columns * self.dilation[1]
+        return self.x[:, i[:, None], j[None]].flatten(1, 2)

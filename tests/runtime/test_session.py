@@ -1,0 +1,88 @@
+"""Sessions: one interface, errors that say what to do, and nothing of torch behind it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper  # noqa: E402
+
+from mmptq.errors import ConfigError, MmptqError  # noqa: E402
+from mmptq.runtime import RUNTIMES, open_session, session  # noqa: E402
+from tests.tiny_project import REPO  # noqa: E402
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Two outputs of one input, in an order that is not the alphabet's."""
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [None]) for n in "xba"]
+    nodes = [helper.make_node("Neg", ["x"], ["b"]), helper.make_node("Abs", ["x"], ["a"])]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, {"mmptq": json.dumps({"part": "heads", "classes": ["a"]})})
+    onnx.save(model, tmp_path / "m.onnx")
+    return tmp_path / "m.onnx"
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_runs_and_knows_its_metadata(runtime: str, path: Path) -> None:
+    pytest.importorskip(runtime)
+    opened = open_session(path, runtime, threads=1)
+    assert opened.inputs == ("x",) and opened.outputs == ("b", "a")
+    found = opened.run({"x": np.array([-1.0, 2.0], np.float32)})
+    assert found["b"].tolist() == [1.0, -2.0] and found["a"].tolist() == [1.0, 2.0]
+    assert opened.metadata == {"part": "heads", "classes": ["a"]}
+    assert opened.integer_products() == (0, 0)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_damaged_file(runtime: str, tmp_path: Path) -> None:
+    pytest.importorskip(runtime)
+    (tmp_path / "m.onnx").write_bytes(b"garbage")
+    with pytest.raises(MmptqError, match=rf"{runtime} cannot open .*m\.onnx"):
+        open_session(tmp_path / "m.onnx", runtime)
+
+
+def test_what_is_not_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"runtime = 'tvm': must be one of onnxruntime, openvino"):
+        open_session(path, "tvm")
+    with pytest.raises(ConfigError, match=r"there is no file .*other\.onnx"):
+        open_session(path.with_name("other.onnx"), "openvino")
+    monkeypatch.setattr(session.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"not installed: pip install mmptq\[openvino\]"):
+        open_session(path, "openvino")
+
+
+BLOCKED = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "mmdet", "mmengine", "mmcv", "scipy", "rich", "onnx"}:
+            raise ImportError(f"{name} is not here")
+sys.meta_path.insert(0, Blocked())
+try:
+    import torch
+except ImportError:
+    pass
+else:
+    raise SystemExit("torch is here")
+import numpy as np
+from mmptq.runtime import open_session
+print(open_session(sys.argv[1], "onnxruntime").run({"x": np.ones(2, np.float32)})["b"].tolist())
+"""
+
+
+def test_needs_neither_torch_nor_mmdetection(path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, str(path)],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == "[-1.0, -1.0]", done.stderr
