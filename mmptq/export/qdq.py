@@ -12,6 +12,8 @@ from mmptq import ops
 from mmptq.models import QuantModel
 from mmptq.quantizers import UniformQuantizer
 
+_ABSENT = object()
+
 # Codes of a tensor have one of these types, whatever the number of their bits.
 CODE_TYPES = {True: torch.int8, False: torch.uint8}  # signed, unsigned
 
@@ -105,6 +107,8 @@ def emitting(model: QuantModel) -> Iterator[None]:
                 )
             if layer.bias_correction is not None:
                 stack.enter_context(_corrected_bias(layer))
+            # The runtime rounds biases itself.
+            stack.enter_context(_attribute(layer, "int32_bias", False))
         yield
 
 
@@ -120,11 +124,15 @@ def _emitter(
 @contextmanager
 def _attribute(module: nn.Module, name: str, value: Any) -> Iterator[None]:
     """``module`` has an attribute that hides its class' one in this context."""
+    before = module.__dict__.get(name, _ABSENT)
     module.__dict__[name] = value
     try:
         yield
     finally:
-        del module.__dict__[name]
+        if before is _ABSENT:
+            del module.__dict__[name]
+        else:
+            module.__dict__[name] = before
 
 
 @contextmanager

@@ -79,6 +79,8 @@ class Plan:
             these, before anything is folded.
         links: ``(before, after)`` pairs of layers between which a positive factor per channel can
             move, see :mod:`mmptq.models.links`.
+        target: Runtime that the plan was made for.
+        int32_bias: Whether biases are whole multiples of the product of both steps.
     """
 
     model_type: str
@@ -89,6 +91,8 @@ class Plan:
     unplanned: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    target: str | None = None
+    int32_bias: bool = False
 
     def to_tensor(self) -> Tensor:
         """The plan as UTF-8 JSON in a uint8 tensor, a form that every state dict keeps."""
@@ -128,6 +132,8 @@ class Plan:
             tuple(raw["unplanned"]),
             tuple(raw.get("weights", ())),
             tuple((a, b) for a, b in raw.get("links", ())),
+            raw.get("target"),
+            raw.get("int32_bias", False),
         )
 
 
@@ -195,8 +201,19 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
         for link in trace.links
         if link.norm is None or (link.before, link.norm) in folds
     )
-    model_type = type(model).__name__
-    return Plan(model_type, qconfig.scope, folds, layers, sites, unplanned, weights, links)
+    target = qconfig.target
+    return Plan(
+        type(model).__name__,
+        qconfig.scope,
+        folds,
+        layers,
+        sites,
+        unplanned,
+        weights,
+        links,
+        None if target is None else target.name,
+        target is not None and target.int32_bias,
+    )
 
 
 def _granular(layer: Any, spec: TensorSpec | None) -> Act | None:

@@ -9,20 +9,22 @@
         overrides=[                        # first match wins; before the preset's own
             dict(pattern='backbone.layer1.*', weight=dict(num_bits=8)),
             dict(pattern='bbox_head.retina_cls', weight=None, act=None),   # stays float
-        ])
+        ],
+        target='openvino')                 # runtime that is to execute it: mmptq/targets
 """
 
 import difflib
 import fnmatch
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmptq.errors import ConfigError
 from mmptq.models.scopes import scope_preset
 from mmptq.models.specs import ACT_DEFAULT, WEIGHT_DEFAULT, Override, TensorSpec, check_bool
+from mmptq.targets import Target, parse_target
 
-_KEYS = ("scope", "weight", "act", "overrides", "per_call", "fold_bn")
+_KEYS = ("scope", "weight", "act", "overrides", "per_call", "fold_bn", "target")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class QConfig:
         fold_bn: Whether batch norms are folded into the convolution before them.
         weight_base: What an override's ``weight`` changes where the default is float.
         act_base: The same for ``act``.
+        target: The runtime whose rules hold for every layer.
     """
 
     scope: str
@@ -49,6 +52,7 @@ class QConfig:
     fold_bn: bool = True
     weight_base: TensorSpec = WEIGHT_DEFAULT
     act_base: TensorSpec = ACT_DEFAULT
+    target: Target | None = None
 
     @classmethod
     def parse(cls, cfg: Mapping[str, Any]) -> "QConfig":
@@ -70,6 +74,9 @@ class QConfig:
         act_base = ACT_DEFAULT.merged(preset.act, "scope.act")
         weight = _default_spec(weight_base, cfg, "weight")
         act = _default_spec(act_base, cfg, "act")
+        target = parse_target(cfg.get("target"))
+        if target is not None:
+            weight, act = _allowed(weight, act, target)
         own = cfg.get("overrides") or []
         if not isinstance(own, list | tuple):
             raise ConfigError(f"qconfig.overrides = {own!r}: must be a list of dicts")
@@ -85,6 +92,7 @@ class QConfig:
             check_bool(cfg.get("fold_bn", True), "qconfig.fold_bn"),
             weight_base,
             act_base,
+            target,
         )
 
     def resolve(
@@ -92,11 +100,13 @@ class QConfig:
     ) -> tuple[TensorSpec | None, TensorSpec | None]:
         """Specs of the weight and of the input of layer ``name``; ``None`` means float."""
         roles = tuple(roles)
+        weight, act = self.weight, self.act
         for override in self.overrides:
             if override.matches(name, roles):
                 weight = override.apply("weight", self.weight, self.weight_base)
-                return weight, override.apply("act", self.act, self.act_base)
-        return self.weight, self.act
+                act = override.apply("act", self.act, self.act_base)
+                break
+        return (weight, act) if self.target is None else _allowed(weight, act, self.target)
 
     def check_patterns(self, names: Iterable[str]) -> None:
         """Make sure that every pattern picks a layer.
@@ -131,3 +141,16 @@ def _check_override(override: Override, weight: TensorSpec, act: TensorSpec) -> 
         if changes is not None and not isinstance(changes, Mapping):
             raise ConfigError(f"{override.key}.{which} = {changes!r}: must be a dict, or None")
         override.apply(which, spec, spec)
+
+
+def _allowed(
+    weight: TensorSpec | None, act: TensorSpec | None, target: Target
+) -> tuple[TensorSpec | None, TensorSpec | None]:
+    """The specs as the target can execute them."""
+    if weight is not None and weight.num_bits > target.weight_bits:
+        weight = replace(weight, num_bits=float(target.weight_bits))
+    if act is not None and not target.zero_points:
+        act = replace(act, symmetric=True)
+    if act is not None and not target.unsigned and act.type == "UniformQuantizer":
+        act = replace(act, type="SignedQuantizer")
+    return weight, act

@@ -70,6 +70,7 @@ class QuantModel(BaseModel):
         for layer_plan in plan.layers:
             float_layer = self.model.get_submodule(layer_plan.name)
             layer = to_quantized(float_layer)
+            layer.int32_bias = plan.int32_bias
             if layer_plan.weight is not None:
                 layer.weight_quantizer = make_weight_quantizer(layer_plan.weight, layer)
             replace_module(self.model, float_layer, layer)

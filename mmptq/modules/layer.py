@@ -39,7 +39,7 @@ class QuantLayer(nn.Module):
     def forward(self, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         """The float layer's, with what the quantizers make of ``input`` and the weight."""
         # Attributes hide the parameters of their names, for as long as the layer computes.
-        hidden = {} if self.bias_correction is None else self._corrected_bias()
+        hidden = self._hidden_bias(input)
         x = self.quantize_input(input)
         hidden["weight"] = self.quantized_weight()
         self.__dict__.update(hidden)
@@ -56,6 +56,9 @@ class QuantLayer(nn.Module):
     def ch_axis(self) -> int:
         """Axis of the weight along which steps per channel lie."""
         return channel_axis(self)
+
+    # Whether the bias is rounded as integer runtimes round it; the plan says so.
+    int32_bias = False
 
     def _init_quantizers(self) -> None:
         self.weight_quantizer: UniformQuantizer | None = None
@@ -169,13 +172,37 @@ class QuantLayer(nn.Module):
             self._cached_weight = (state, sources, self._corrected(quantizer(self.weight)))
         return self._cached_weight[2]
 
-    def _corrected_bias(self) -> dict[str, Tensor]:
-        quantizers = (self.weight_quantizer, self.next_reader)
-        if not any(quantizer is not None and quantizer.enabled for quantizer in quantizers):
+    def _hidden_bias(self, x: Tensor) -> dict[str, Tensor]:
+        """What stands in the place of the bias in this call on ``x``, if anything does."""
+        if self.bias_correction is None and not self.int32_bias:
             return {}
-        assert self.bias_correction is not None
+        quantizers = (self.weight_quantizer, self.next_reader)
+        enabled = [quantizer is not None and quantizer.enabled for quantizer in quantizers]
+        if not any(enabled):
+            return {}
         bias: Tensor | None = getattr(self, "bias", None)
-        return {"bias": self.bias_correction if bias is None else bias + self.bias_correction}
+        correction = self.bias_correction
+        if correction is not None:
+            bias = correction if bias is None else bias + correction
+        if bias is None:
+            return {}
+        # A product of tokens has its bias added behind it, by an operator that no one fuses.
+        if self.int32_bias and all(enabled) and (self.weight.dim() > 2 or x.dim() == 2):
+            bias = self._whole_steps(bias)
+        return {"bias": bias}
+
+    @torch.no_grad()
+    def _whole_steps(self, bias: Tensor) -> Tensor:
+        """The bias as a 32-bit integer in steps of the accumulator, which runtimes make of it.
+
+        A range per channel has no one step; transposed convolutions are computed in float.
+        """
+        weight, reader = self.weight_quantizer, self.next_reader
+        assert weight is not None and reader is not None
+        if reader.ch_axis is not None or self.ch_axis != 0:
+            return bias
+        step = reader.scale * weight.scale
+        return (bias / step).round_().clamp_(-(2.0**31), 2.0**31 - 128) * step
 
     def _corrected(self, quantized: Tensor) -> Tensor:
         if self._correction is None:

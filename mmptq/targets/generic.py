@@ -7,4 +7,5 @@ GENERIC = Target(
     summary="whatever reads ONNX with 8-bit weights",
     runtime="onnxruntime",
     int4=False,
+    int32_bias=True,  # of ONNX Runtime, in which the graph is checked
 )

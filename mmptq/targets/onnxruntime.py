@@ -6,4 +6,5 @@ ONNXRUNTIME = Target(
     name="onnxruntime",
     summary="convolutions that a quantizer reads, behind a ReLU at most; the others in float",
     runtime="onnxruntime",
+    int32_bias=True,
 )

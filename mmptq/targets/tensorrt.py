@@ -9,4 +9,5 @@ TENSORRT = Target(
     zero_points=False,
     unsigned=False,
     int4=False,
+    int32_bias=True,  # of ONNX Runtime, in which the graph is checked
 )

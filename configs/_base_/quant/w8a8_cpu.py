@@ -1,10 +1,12 @@
-"""W8A8 for CPUs without VNNI: weights on 7 bits, stored in 8.
+"""W8A8 for ONNX Runtime on CPUs without VNNI: weights on 7 bits, stored in 8.
 
-Their instructions add pairs of 8-bit products in 16 bits, which 8-bit weights overflow.
+Their instructions add pairs of 8-bit products in 16 bits, which 8-bit weights overflow. Biases are
+rounded as the runtime rounds them. For OpenVINO set ``qconfig.target.type="openvino"``.
 """
 
 qconfig = dict(
     scope="full",
-    weight=dict(num_bits=7),
+    weight=dict(num_bits=8),
     act=dict(num_bits=8),
+    target=dict(type="onnxruntime", reduce_range=True),
 )

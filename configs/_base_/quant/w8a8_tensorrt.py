@@ -6,5 +6,6 @@ Behind a ReLU half of an activation's 256 codes are then never used.
 qconfig = dict(
     scope="full",
     weight=dict(num_bits=8),
-    act=dict(num_bits=8, symmetric=True, type="SignedQuantizer"),
+    act=dict(num_bits=8),
+    target="tensorrt",
 )
