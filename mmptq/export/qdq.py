@@ -108,7 +108,7 @@ def emitting(model: QuantModel) -> Iterator[None]:
             if layer.bias_correction is not None:
                 stack.enter_context(_corrected_bias(layer))
             # The runtime rounds biases itself.
-            stack.enter_context(_attribute(layer, "int32_bias", False))
+            stack.enter_context(_attribute(layer, "int32_bias", frozenset()))
         yield
 
 

@@ -80,7 +80,7 @@ class Plan:
         links: ``(before, after)`` pairs of layers between which a positive factor per channel can
             move, see :mod:`mmptq.models.links`.
         target: Runtime that the plan was made for.
-        int32_bias: Whether biases are whole multiples of the product of both steps.
+        int32_bias: Calls of layers whose biases are whole multiples of the product of both steps.
     """
 
     model_type: str
@@ -92,7 +92,7 @@ class Plan:
     weights: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     target: str | None = None
-    int32_bias: bool = False
+    int32_bias: tuple[tuple[str, int], ...] = ()
 
     def to_tensor(self) -> Tensor:
         """The plan as UTF-8 JSON in a uint8 tensor, a form that every state dict keeps."""
@@ -133,7 +133,7 @@ class Plan:
             tuple(raw.get("weights", ())),
             tuple((a, b) for a, b in raw.get("links", ())),
             raw.get("target"),
-            raw.get("int32_bias", False),
+            tuple((name, call) for name, call in raw.get("int32_bias", ())),
         )
 
 
@@ -212,8 +212,32 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
         weights,
         links,
         None if target is None else target.name,
-        target is not None and target.int32_bias,
+        _whole_biases(trace, layers, folds) if target is not None and target.int32_bias else (),
     )
+
+
+def _whole_biases(
+    trace: Trace, layers: tuple[LayerPlan, ...], folds: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, int], ...]:
+    """Calls that a runtime computes in integers from the quantized input to the next quantizer.
+
+    These are the calls whose output, behind a ReLU at most, is read through one site and by nothing
+    else. Other layers give floats, to which runtimes add biases as they are.
+    """
+    planned = {layer.name: layer for layer in layers}
+    found = []
+    for chain in trace.chains:
+        name, call = chain.writer
+        sites = {_site(planned[reader], at) for reader, at in chain.readers}
+        folded = chain.norm is None or (name, chain.norm) in folds
+        both = planned[name].weight is not None and _site(planned[name], call) is not None
+        if folded and both and len(sites) == 1 and None not in sites:
+            found.append((name, call))
+    return tuple(sorted(found))
+
+
+def _site(layer: LayerPlan, call: int) -> str | None:
+    return layer.inputs[0 if len(layer.inputs) == 1 else call]
 
 
 def _granular(layer: Any, spec: TensorSpec | None) -> Act | None:

@@ -70,7 +70,8 @@ class QuantModel(BaseModel):
         for layer_plan in plan.layers:
             float_layer = self.model.get_submodule(layer_plan.name)
             layer = to_quantized(float_layer)
-            layer.int32_bias = plan.int32_bias
+            calls = (call for name, call in plan.int32_bias if name == layer_plan.name)
+            layer.int32_bias = frozenset(calls)
             if layer_plan.weight is not None:
                 layer.weight_quantizer = make_weight_quantizer(layer_plan.weight, layer)
             replace_module(self.model, float_layer, layer)

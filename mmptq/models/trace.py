@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmptq.models.links import Link, ReadCounter, find_links
+from mmptq.models.links import Chain, Link, ReadCounter, find_chains, find_links
 from mmptq.modules import Operand, QuantOperand, evaluating
 
 TensorKey = tuple[Any, ...]
@@ -33,6 +33,7 @@ class Trace:
         batch_norms: ``(layer, batch norm)`` where the norm, in every call, reads just what the
             layer wrote, and nothing else reads it.
         links: Pairs of layers between which a factor per channel can move.
+        chains: Calls of layers whose outputs only layers read.
     """
 
     calls: dict[str, list[int]] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Trace:
     last: set[str] = field(default_factory=set)
     batch_norms: list[tuple[str, str]] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    chains: list[Chain] = field(default_factory=list)
 
 
 class _Recorder:
@@ -143,12 +145,14 @@ def trace(
     readers = _readers(ends)
     batch_norms = _match_norms(recorder, readers)
     counter.add(readers)
+    exchanged = recorder.read_nodes, recorder.nodes, counter, dict(batch_norms)
     return Trace(
         calls=dict(recorder.reads),
         first=recorder.first,
         last=last,
         batch_norms=batch_norms,
-        links=find_links(model, recorder.read_nodes, recorder.nodes, counter, dict(batch_norms)),
+        links=find_links(model, *exchanged),
+        chains=find_chains(*exchanged),
     )
 
 

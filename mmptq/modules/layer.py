@@ -57,8 +57,8 @@ class QuantLayer(nn.Module):
         """Axis of the weight along which steps per channel lie."""
         return channel_axis(self)
 
-    # Whether the bias is rounded as integer runtimes round it; the plan says so.
-    int32_bias = False
+    # The calls in which the bias is rounded as integer runtimes round it; the plan says which.
+    int32_bias: frozenset[int] = frozenset()
 
     def _init_quantizers(self) -> None:
         self.weight_quantizer: UniformQuantizer | None = None
@@ -187,7 +187,8 @@ class QuantLayer(nn.Module):
         if bias is None:
             return {}
         # A product of tokens has its bias added behind it, by an operator that no one fuses.
-        if self.int32_bias and all(enabled) and (self.weight.dim() > 2 or x.dim() == 2):
+        fused = self._calls in self.int32_bias and (self.weight.dim() > 2 or x.dim() == 2)
+        if fused and all(enabled):
             bias = self._whole_steps(bias)
         return {"bias": bias}
 
@@ -195,14 +196,16 @@ class QuantLayer(nn.Module):
     def _whole_steps(self, bias: Tensor) -> Tensor:
         """The bias as a 32-bit integer in steps of the accumulator, which runtimes make of it.
 
-        A range per channel has no one step; transposed convolutions are computed in float.
+        A range per channel has no one step; transposed convolutions are computed in float. A bias
+        that has no room in 32 bits, of a channel whose weights are next to 0, is left as it is.
         """
         weight, reader = self.weight_quantizer, self.next_reader
         assert weight is not None and reader is not None
         if reader.ch_axis is not None or self.ch_axis != 0:
             return bias
         step = reader.scale * weight.scale
-        return (bias / step).round_().clamp_(-(2.0**31), 2.0**31 - 128) * step
+        whole = (bias / step).round_()
+        return torch.where(whole.abs() < 2.0**31, whole * step, bias)
 
     def _corrected(self, quantized: Tensor) -> Tensor:
         if self._correction is None:

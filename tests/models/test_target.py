@@ -70,7 +70,7 @@ def test_the_checkpoint_knows_the_rounding_of_biases(
         for folder, qconfig in (("a", {**w4a4, "target": "onnxruntime"}), ("b", w4a4))
     ]
     plans = [context.model.plan for context in contexts]
-    assert [plan.int32_bias for plan in plans if plan] == [True, False]
+    assert [bool(plan.int32_bias) for plan in plans if plan] == [True, False]
     assert plans[0] is not None and Plan.from_tensor(plans[0].to_tensor()) == plans[0]
     for context in contexts:
         check_exportable(context.model, TARGETS["onnxruntime"])
