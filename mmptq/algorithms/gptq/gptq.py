@@ -10,7 +10,12 @@ from torch import Tensor
 
 from mmptq import ops
 from mmptq.algorithms.base import Step
-from mmptq.algorithms.gptq.solver import Elimination, matching_weight, round_in_order
+from mmptq.algorithms.gptq.solver import (
+    Elimination,
+    damped_inverse,
+    matching_weight,
+    round_in_order,
+)
 from mmptq.algorithms.reconstruction.checks import check_ranges
 from mmptq.engine import CalibrationContext
 from mmptq.engine.incremental.probing import call_graph
@@ -49,9 +54,10 @@ class GPTQ(Step):
     Args:
         positions: How many output positions of an image are sampled, in the first call; on smaller
             maps fewer, in proportion.
-        ridge: How strongly the weight of 1. is held to the float weight: a share of the mean
-            second moment of the inputs.
-        damp: The same for the rounding.
+        damp: How strongly the weights are held to the float ones: a share of the mean second moment
+            of the inputs.
+        match: Whether the layer makes up for what was lost before it (1.); without, this is GPTQ
+            as published.
         ranges: Whether ranges are searched (2.); per-tensor ranges stay in any case.
         bias: Whether means are corrected (4.).
         max_inputs: Inputs of a layer that are adjusted together, at most; more are cut into blocks.
@@ -64,24 +70,24 @@ class GPTQ(Step):
     def __init__(
         self,
         positions: int = 512,
-        ridge: float = 0.1,
-        damp: float = 0.05,
+        damp: float = 0.1,
+        match: bool = True,
         ranges: bool = True,
         bias: bool = True,
-        max_inputs: int = 4608,
+        max_inputs: int = 2304,
         cache_gb: float = 2.0,
     ) -> None:
         for name, count in (("positions", positions), ("max_inputs", max_inputs)):
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise ConfigError(f"GPTQ.{name} = {count!r}: must be a whole number from 1")
-        for name, share in (("ridge", ridge), ("damp", damp), ("cache_gb", cache_gb)):
+        for name, share in (("damp", damp), ("cache_gb", cache_gb)):
             if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
                 raise ConfigError(f"GPTQ.{name} = {share!r}: must be a number above 0")
-        for name, flag in (("ranges", ranges), ("bias", bias)):
+        for name, flag in (("match", match), ("ranges", ranges), ("bias", bias)):
             if not isinstance(flag, bool):
                 raise ConfigError(f"GPTQ.{name} = {flag!r}: must be True or False")
         self.positions, self.max_inputs, self.cache_gb = positions, max_inputs, cache_gb
-        self.ridge, self.damp, self.ranges, self.bias = ridge, damp, ranges, bias
+        self.damp, self.match, self.ranges, self.bias = damp, match, ranges, bias
 
     @torch.no_grad()
     def run(self, context: CalibrationContext) -> None:
@@ -145,8 +151,11 @@ class GPTQ(Step):
         quantizer: Any = layer.weight_quantizer
         groups = getattr(layer, "groups", 1)
         weight = _blocks(layer.weight.double(), groups, moments.gram.shape[-1])
-        target = matching_weight(weight, moments.gram, moments.cross, self.ridge)
-        elimination = Elimination.of(moments.gram, self.damp)
+        inverse = damped_inverse(moments.gram, self.damp)
+        target = weight
+        if self.match:
+            target = matching_weight(weight, moments.gram, moments.cross, inverse)
+        elimination = Elimination.of(moments.gram, inverse)
         if self.ranges and quantizer.ch_axis is not None:
             costs = elimination.costs[:, None].expand_as(target)
             set_weighted_range(quantizer, _rows(target, groups), _rows(costs, groups))

@@ -13,15 +13,16 @@ from torch import Tensor
 _COLUMNS = 64  # rounded before what they leave is taken to the columns behind them
 
 
-def damped(gram: Tensor, share: float) -> Tensor:
-    """``gram`` with ``share`` of its mean diagonal added to the diagonal; never singular."""
-    mean = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+def damped_inverse(gram: Tensor, damp: float) -> Tensor:
+    """Inverse of ``gram`` with ``damp`` of its mean diagonal added to the diagonal."""
+    mean = gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None]
+    damped = gram.clone()
     # An input that is always 0 decides nothing.
-    return gram + eye * torch.where(mean > 0, share * mean, 1.0)
+    damped.diagonal(dim1=-2, dim2=-1).add_(torch.where(mean > 0, damp * mean, 1.0))
+    return torch.cholesky_inverse(torch.linalg.cholesky(damped))
 
 
-def matching_weight(weight: Tensor, gram: Tensor, cross: Tensor, ridge: float) -> Tensor:
+def matching_weight(weight: Tensor, gram: Tensor, cross: Tensor, inverse: Tensor) -> Tensor:
     r"""The weight that gives the float output from the quantized input.
 
     .. math:: \arg\min_T E \|T \hat x - W x\|^2 + \lambda \|T - W\|^2
@@ -31,10 +32,9 @@ def matching_weight(weight: Tensor, gram: Tensor, cross: Tensor, ridge: float) -
         weight: :math:`W`.
         gram: :math:`E \hat x \hat x^T`.
         cross: :math:`E x \hat x^T`.
-        ridge: :math:`\lambda` as a share of the mean of ``gram``'s diagonal.
+        inverse: That of :func:`damped_inverse`, whose damping is :math:`\lambda`.
     """
-    lacking = weight @ (cross - gram)
-    return weight + torch.linalg.solve(damped(gram, ridge), lacking, left=False)
+    return weight + weight @ (cross - gram) @ inverse
 
 
 @dataclass(frozen=True)
@@ -50,19 +50,17 @@ class Elimination:
     factor: Tensor
 
     @classmethod
-    def of(cls, gram: Tensor, damp: float) -> "Elimination":
-        """For second moments ``gram``; the inputs with the largest ones come first.
+    def of(cls, gram: Tensor, inverse: Tensor) -> "Elimination":
+        """The inputs with the largest second moments come first.
 
         Args:
-            gram: ``(blocks, K, K)``.
-            damp: Added to the diagonal, as a share of its mean.
+            gram: Second moments, ``(blocks, K, K)``.
+            inverse: That of :func:`damped_inverse`.
         """
-        gram = damped(gram, damp)
         order = gram.diagonal(dim1=-2, dim2=-1).argsort(dim=-1, descending=True, stable=True)
-        rows = gram.gather(1, order[:, :, None].expand_as(gram))
-        gram = rows.gather(2, order[:, None].expand_as(gram))
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-        return cls(order, torch.linalg.cholesky(inverse, upper=True))
+        rows = inverse.gather(1, order[:, :, None].expand_as(inverse))
+        ordered = rows.gather(2, order[:, None].expand_as(inverse))
+        return cls(order, torch.linalg.cholesky(ordered, upper=True))
 
     @property
     def costs(self) -> Tensor:

@@ -35,6 +35,16 @@ def test_outputs_are_nearer_to_the_float_ones(name: str, make_context: MakeConte
     assert evaluator() < 0.6 * before
 
 
+def test_matching_is_what_makes_up_for_the_layers_before(make_context: MakeContext) -> None:  # noqa: F811
+    distances = []
+    for folder, match in (("a", True), ("b", False)):
+        context = make_context("retinanet", images=4, folder=folder)
+        evaluator = LossEvaluator(context, DISTANCE)
+        GPTQ(match=match).run(context)
+        distances.append(evaluator())
+    assert distances[0] < distances[1]
+
+
 def test_weights_are_on_their_grid(make_context: MakeContext) -> None:  # noqa: F811
     context = make_context("retinanet")
     GPTQ().run(context)
@@ -160,8 +170,9 @@ def test_inputs_that_overflow_are_named(make_context: MakeContext) -> None:  # n
     [
         (dict(positions=0), "positions = 0: must be a whole number from 1"),
         (dict(max_inputs=2.5), "max_inputs = 2.5"),
-        (dict(ridge=0), "ridge = 0: must be a number above 0"),
+        (dict(damp=0), "damp = 0: must be a number above 0"),
         (dict(damp=True), "damp = True"),
+        (dict(match=None), "match = None: must be True or False"),
         (dict(cache_gb=-1.0), r"cache_gb = -1\.0"),
         (dict(ranges=1), "ranges = 1: must be True or False"),
         (dict(bias="no"), "bias = 'no'"),
