@@ -51,7 +51,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--checkpoint", help="float weights, file or URL (default: load_from)")
     parser.add_argument("--qconfig", help="config file that says what is quantized")
     parser.add_argument(
-        "--recipe", help="config file with calib_cfg (default: the config's, or MMSE)"
+        "--recipe",
+        help="config file with calib_cfg (default: the config's; else MMSE, below 8 bits with GPTQ)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on from the stages finished in the work dir"

@@ -3,6 +3,6 @@
 Depthwise layers read each channel through a range of its own.
 """
 
-_base_ = ["./_base_/nano.py", "../_base_/quant/w4a8.py", "../_base_/calib/mmse.py"]
+_base_ = ["./_base_/nano.py", "../_base_/quant/w4a8.py", "../_base_/calib/gptq.py"]
 
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)

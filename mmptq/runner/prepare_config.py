@@ -19,8 +19,9 @@ from mmptq.registry import HOOKS, build, find_class, nested_dicts, type_name
 # Wrapper of a family -> the key that names the float model's class.
 WRAPPERS = {"QuantDetector": "detector_type", "QuantClassifier": "classifier_type"}
 
-# The recipe of a config that names none: MMSE, the strongest that needs no search.
-DEFAULT_CALIB = {
+# The recipe of a config that names none, by what docs/results.md shows: MMSE loses nothing at 8
+# bits; below, GPTQ behind it is what stays near the float model without labels or iterations.
+DEFAULT_CALIB: dict[str, Any] = {
     "method": "mmse",
     "steps": [
         {
@@ -29,6 +30,10 @@ DEFAULT_CALIB = {
             "act": {"type": "LpNormObserver", "p": 2.0},
         }
     ],
+}
+DEFAULT_CALIB_BELOW_8 = {
+    "method": "gptq",
+    "steps": [*DEFAULT_CALIB["steps"], {"type": "GPTQ"}],
 }
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
@@ -146,9 +151,19 @@ def complete_recipe(cfg: Config) -> None:
     if not isinstance(given, Mapping):
         return
     if not {"method", "steps"} & set(given):
-        cfg.calib_cfg = {**copy.deepcopy(DEFAULT_CALIB), **given}
+        default = DEFAULT_CALIB_BELOW_8 if _below_8_bits(cfg.get("qconfig")) else DEFAULT_CALIB
+        cfg.calib_cfg = {**copy.deepcopy(default), **given}
     elif "method" not in given and isinstance(given["steps"], list | tuple):
         cfg.calib_cfg = {**given, "method": "+".join(type_name(step) for step in given["steps"])}
+
+
+def _below_8_bits(qconfig: Any) -> bool:
+    """Whether weights or activations have fewer bits by default; what is malformed fails later."""
+    if not isinstance(qconfig, Mapping):
+        return False
+    specs = [qconfig.get(which) for which in ("weight", "act")]
+    bits = [spec.get("num_bits") for spec in specs if isinstance(spec, Mapping)]
+    return any(isinstance(b, int | float) and b < 8 for b in bits)
 
 
 def calibration_hooks(cfg: Config) -> list[tuple[Hook, str | int | None]]:

@@ -131,6 +131,26 @@ def test_default_recipe_is_valid_and_a_given_one_stays():
     assert cfg.calib_cfg.method == "changed"
 
 
+@pytest.mark.parametrize(
+    ("weight", "act", "method"),
+    [
+        (8, 8, "mmse"),
+        (7, 8, "gptq"),
+        (8, 6, "gptq"),
+        (4, None, "gptq"),
+        (None, 8, "mmse"),
+        ("many", 8, "mmse"),  # refused later, by its key
+    ],
+)
+def test_the_default_recipe_follows_the_bits(weight, act, method):
+    cfg = detector()
+    specs = {"weight": weight, "act": act}
+    cfg.qconfig = {k: None if bits is None else {"num_bits": bits} for k, bits in specs.items()}
+    complete_config(cfg)
+    assert CalibrationSettings.parse(cfg.calib_cfg).method == method
+    assert [step["type"] for step in cfg.calib_cfg.steps][1:] == ["GPTQ"] * (method == "gptq")
+
+
 def hooks_of(changes: object) -> dict[str, Hook]:
     built = calibration_hooks(Config(dict(calib_hooks=changes)))
     return {type(hook).__name__: hook for hook, _ in built}
