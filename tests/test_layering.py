@@ -37,7 +37,7 @@ BESIDE = {
     "datasets": (("structures", "registry", "fileio", "errors"), ("runner",)),
     "classifiers": (LAYERS[LAYERS.index("modules") :], ()),
     "analysis": (LAYERS[LAYERS.index("algorithms") :], ("runner",)),
-    "targets": (("errors",), ("models",)),
+    "targets": (("errors",), ("runner", "models")),
     # Runs without torch: errors are all that it may know.
     "runtime": (("errors",), ("runner",)),
     "export": (

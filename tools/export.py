@@ -15,21 +15,17 @@ Examples:
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-import torch
 from rich.console import Console
-from torch import Tensor
 
-from mmptq.adapters import find_adapter
 from mmptq.engine.data.float_checkpoint import load_checkpoint
 from mmptq.errors import ConfigError, MmptqError
-from mmptq.export.checks import check_exportable, check_installed
-from mmptq.fileio import atomic_write
+from mmptq.export.checks import check_installed
 from mmptq.runner import MeasuringRunner
 from mmptq.runner.calib_dataset import build_dataset
+from mmptq.runner.exporting import export
 from mmptq.runner.launch import add_common_arguments, load_config
 from mmptq.runner.prepare_config import check_measurable, wrap_model
 from mmptq.targets import TARGETS
@@ -64,9 +60,6 @@ def main() -> None:
         raise ConfigError(f"--images {args.images}: must be a whole number from 1")
     target = TARGETS[args.target]
     check_installed(target)
-    from mmptq.export.export import export_float, export_model, make_part, write
-    from mmptq.export.verify import verify
-
     cfg = load_config(args)
     check_measurable(cfg)
     wrap_model(cfg)
@@ -74,37 +67,11 @@ def main() -> None:
     runner = MeasuringRunner.from_cfg(cfg)
     runner.build_test(build_dataset(cfg.test_dataloader["dataset"], "the test set"))
     load_checkpoint(runner.model, args.checkpoint, cfg.get("checkpoint_key"))
-    model = runner.model.eval()
-    check_exportable(model, target)
-    part = make_part(model, args.part)
-    images = test_images(runner, args.images)
     path = args.output or Path(args.checkpoint).with_suffix(".onnx")
-    float_path = path.with_name(f".{path.stem}.float.onnx")
-    classes = runner.test_dataloader.dataset.metainfo.get("classes") or ()
-    exported = export_model(model, part, cfg, target, images[0], classes, args.static)
-    write(exported, path)
-    try:
-        write(export_float(model, part, images[0], args.static), float_path)
-        found = verify(part, model, exported, (path, float_path), target.runtime, images)
-    finally:
-        float_path.unlink(missing_ok=True)
-    with atomic_write(path.with_suffix(".json")) as file:
-        file.write(json.dumps(found.to_dict(), indent=1).encode())
+    found = export(runner, path, target, args.part, args.static, args.images)
     Console().print(found.table())
     found.raise_for_layers()
-    print(f"{path}")
-
-
-def test_images(runner: MeasuringRunner, count: int) -> list[Tensor]:
-    """The first preprocessed images of the test set, ``(1, 3, H, W)`` each."""
-    adapter = find_adapter(runner.model.model)
-    images: list[Tensor] = []
-    for batch in runner.test_dataloader:
-        inputs = adapter.preprocess(batch, False)["inputs"]
-        images += list(inputs.split(1))
-        if len(images) >= count:
-            break
-    return [image.to(torch.float32) for image in images[:count]]
+    print(path)
 
 
 if __name__ == "__main__":

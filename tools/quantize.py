@@ -6,12 +6,14 @@ Any MMDetection config will do when --qconfig says what to quantize.
 results, in the work dir:
   quantized.pth   checkpoint that tools/test.py and MMDetection's own tools open with the config
   results.json    the table printed at the end
+  quantized.onnx  with --export: integers for a runtime, checked there
   pictures/       detections of the float and the quantized models side by side
 
 Examples:
   python tools/quantize.py configs/demo/retinanet_w4a4_mmse.py
   python tools/quantize.py configs/retinanet/r50_w4a4.py --data-root data/coco
   python tools/quantize.py configs/retinanet/r50_w4a4.py --dry-run
+  python tools/quantize.py configs/demo/retinanet_w8a8_mmse.py --export openvino
   python tools/quantize.py configs/classification/resnet20_cifar10_w4a4_bitshrink.py
   python tools/quantize.py mmdet::yolox/yolox_s_8xb8-300e_coco.py --checkpoint yolox_s.pth \
       --qconfig configs/_base_/quant/w8a8.py --data-root data/coco
@@ -21,23 +23,23 @@ Examples:
 
 import argparse
 import sys
+from pathlib import Path
 
 from mmengine.config import Config
 from rich.console import Console
 
 from mmptq.adapters import find_adapter
 from mmptq.errors import MmptqError
-from mmptq.evaluation import (
-    model_cost,
-    plan_table,
-    profile_model,
-)
+from mmptq.evaluation import Results, model_cost, plan_table, profile_model
+from mmptq.export.checks import check_installed
 from mmptq.models import SCOPES, QConfig
 from mmptq.runner import CalibrationRunner
+from mmptq.runner.exporting import export, runtime_row
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
 from mmptq.runner.prepare_config import complete_config
 from mmptq.runner.probe import pipeline_probe
 from mmptq.runner.random_model import random_model
+from mmptq.targets import TARGETS, Target
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,7 +54,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--qconfig", help="config file that says what is quantized")
     parser.add_argument(
         "--recipe",
-        help="config file with calib_cfg (default: the config's; else MMSE, below 8 bits with GPTQ)",
+        help="config file with calib_cfg (default: the config's, else MMSE, below 8 bits GPTQ)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on from the stages finished in the work dir"
@@ -63,6 +65,12 @@ def parse_args() -> argparse.Namespace:
         "--dry-run",
         action="store_true",
         help="print every layer with its bits and scope, without touching weights or data",
+    )
+    parser.add_argument(
+        "--export",
+        choices=list(TARGETS),
+        metavar="TARGET",
+        help=f"write quantized.onnx too, check it and add its row: {', '.join(TARGETS)}",
     )
     add_common_arguments(parser)
     return parser.parse_args()
@@ -82,8 +90,25 @@ def main() -> None:
     if args.dry_run:
         dry_run(cfg)
         return
+    target = TARGETS[args.export] if args.export else None
+    if target is not None:
+        check_installed(target)
     init_processes(args.launcher)
-    CalibrationRunner.from_cfg(cfg).calibrate()
+    runner = CalibrationRunner.from_cfg(cfg)
+    results = runner.calibrate()
+    if target is not None and runner.rank == 0:
+        add_export(runner, results, target)
+
+
+def add_export(runner: CalibrationRunner, results: Results, target: Target) -> None:
+    """Export the quantized model, check it, and add a row to the results."""
+    path = Path(runner.work_dir) / "quantized.onnx"
+    found = export(runner, path, target)
+    Console().print(found.table())
+    found.raise_for_layers()
+    results.add(runtime_row(runner, path, target, results.rows[-1]))
+    results.to_json(Path(runner.work_dir) / "results.json")
+    runner.logger.info(f"\n{results.to_text()}")
 
 
 def dry_run(cfg: Config) -> None:

@@ -73,7 +73,7 @@ def main() -> None:
         load_checkpoint(runner.model, args.checkpoint, cfg.get("checkpoint_key"))
         metrics = runner.test()
     else:
-        metrics, seconds = test_session(runner, session)
+        metrics, seconds = test_session(runner.model.model, session, runner.test)
         print(f"{args.runtime}: {1000 * seconds:.1f} ms an image")
         metrics[f"{args.runtime}/ms"] = 1000 * seconds
     if args.out and runner.rank == 0:

@@ -172,7 +172,14 @@ def _cost_columns(rows: Sequence[ResultRow], reference: ResultRow | None) -> lis
         Column("MACs", [_share(row.mac_share) for row in rows]),
         Column("images", [NOTHING if not row.images else str(row.images) for row in rows]),
         Column("time", [format_seconds(row.seconds) for row in rows]),
+        *_runtime_columns(rows),
     ]
+
+
+def _runtime_columns(rows: Sequence[ResultRow]) -> list[Column]:
+    if all(row.ms is None for row in rows):
+        return []
+    return [Column("ms an image", [NOTHING if row.ms is None else f"{row.ms:.1f}" for row in rows])]
 
 
 def format_metric(key: str, value: float | None) -> str:

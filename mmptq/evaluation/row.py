@@ -27,6 +27,7 @@ class ResultRow:
         seconds: Duration of the calibration, ``None`` where there was none.
         images: Number of calibration images, ``None`` where there were none.
         mac_share: Share of the multiply-adds of which both operands are quantized, in [0, 1].
+        ms: Milliseconds of an image, where a runtime has computed it.
     """
 
     method: str
@@ -39,6 +40,7 @@ class ResultRow:
     seconds: float | None = None
     images: int | None = None
     mac_share: float | None = None
+    ms: float | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Not once in the constructor: metrics are often set when the evaluation is done.
@@ -78,7 +80,7 @@ class ResultRow:
 
 
 _IDENTITY = ("method", "scope", "w_bits", "a_bits")
-_COSTS = ("size_mb", "gbops", "seconds", "images", "mac_share")
+_COSTS = ("size_mb", "gbops", "seconds", "images", "mac_share", "ms")
 RESERVED = (*_IDENTITY, *_COSTS, "metrics")
 
 

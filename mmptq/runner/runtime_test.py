@@ -1,28 +1,30 @@
 """An exported model measured by the config's own test."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmptq.errors import ConfigError
 from mmptq.export.parts import PARTS
-from mmptq.runner.measuring_runner import MeasuringRunner
 from mmptq.runtime import Session
 
 
-def test_session(runner: MeasuringRunner, session: Session) -> tuple[dict[str, float], float]:
+def test_session(
+    model: nn.Module, session: Session, measure: Callable[[], dict[str, float]]
+) -> tuple[dict[str, float], float]:
     """Metrics, and seconds an image in the runtime.
 
     Args:
-        runner: With the float model, whose weights take no part, and its test built.
+        model: The detector or classifier that is measured; its weights take no part.
         session: The exported model.
+        measure: Runs the test.
 
     Raises:
         ConfigError: The file is not of this model.
     """
-    model = runner.model.model
     _check(session, type(model).__name__)
     part = PARTS[session.metadata["part"]](model).eval()
     seconds: list[float] = []
@@ -36,7 +38,7 @@ def test_session(runner: MeasuringRunner, session: Session) -> tuple[dict[str, f
 
     example = torch.zeros(1, 3, 256, 256, device=next(model.parameters()).device)
     with part.computed_by(network, example):
-        return runner.test(), sum(seconds) / max(len(seconds), 1)
+        return measure(), sum(seconds) / max(len(seconds), 1)
 
 
 def _check(session: Session, model: str) -> None:
