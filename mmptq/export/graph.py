@@ -49,6 +49,7 @@ def to_onnx(
         )
         model = onnx.load(str(path))
     part_parameters(model.graph)
+    turn_weights(model.graph)
     share_constants(model.graph)
     drop_unread(model.graph)
     return model
@@ -69,6 +70,38 @@ def part_parameters(graph: onnx.GraphProto) -> None:
             copies.append(node)
     for node in copies:
         graph.node.remove(node)
+
+
+def turn_weights(graph: onnx.GraphProto) -> None:
+    """Store the weights of linear layers as MatMul reads them.
+
+    The exporter transposes them in the graph, between DQ and MatMul, where runtimes look for none.
+    """
+    writers = {node.output[0]: node for node in graph.node if node.output}
+    turned = []
+    for node in graph.node:
+        source = writers.get(node.input[0]) if node.op_type == "Transpose" else None
+        if source is None or source.op_type != "DequantizeLinear":
+            continue
+        codes = writers.get(source.input[0])
+        if codes is None or not _is_constant(codes):
+            continue
+        perm = next(a.ints for a in node.attribute if a.name == "perm")
+        values = numpy_helper.to_array(codes.attribute[0].t).transpose(perm)
+        name = f"{node.output[0]}_codes"
+        constant = helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values))
+        dequantize = NodeProto()
+        dequantize.CopyFrom(source)
+        dequantize.input[0], dequantize.output[0] = name, node.output[0]
+        for attribute in dequantize.attribute:
+            if attribute.name == "axis":
+                attribute.i = list(perm).index(attribute.i)
+        turned.append((node, constant, dequantize))
+    for node, constant, dequantize in turned:
+        at = list(graph.node).index(node)
+        graph.node.remove(node)
+        graph.node.insert(at, dequantize)
+        graph.node.insert(at, constant)
 
 
 def share_constants(graph: onnx.GraphProto) -> None:

@@ -85,9 +85,9 @@ def cut_layers(model: onnx.ModelProto) -> Iterator[CutLayer]:
         is_layer = before[0] and before[0][0].op_type == "QuantizeLinear" and before[1]
         if not is_layer or before[1][0].input[0] not in tensors:
             continue
-        behind = _behind(readers, node)
+        behind = _behind(readers, node, tensors)
         nodes = [*before[0], *before[1], node, *behind]
-        relu = bool(behind) and behind[0].op_type == "Relu"
+        relu = any(node.op_type == "Relu" for node in behind)
         codes = _codes(behind, tensors)
         yield CutLayer(node.name, _as_model(model, nodes, tensors), relu, codes)
 
@@ -103,15 +103,20 @@ def _chain(writers: dict[str, NodeProto], name: str) -> list[NodeProto]:
     return chain
 
 
-def _behind(readers: dict[str, list[NodeProto]], node: NodeProto) -> list[NodeProto]:
-    """A ReLU that alone reads ``node``, and a Q (and clip of codes) that alone reads these."""
+def _behind(
+    readers: dict[str, list[NodeProto]], node: NodeProto, tensors: dict[str, TensorProto]
+) -> list[NodeProto]:
+    """What alone reads ``node``, in this order: a bias, a ReLU, a Q, a clip of its codes."""
     found: list[NodeProto] = []
+    kinds = ["QuantizeLinear", "Clip"]
+    kinds = [*(["Add"] if node.op_type == "MatMul" else []), "Relu", *kinds]
     while len(following := readers.get((found or [node])[-1].output[0], [])) == 1:
         kind = following[0].op_type
-        if kind == "Relu" and not found or kind in ("QuantizeLinear", "Clip"):
-            found.append(following[0])
-        else:
+        is_bias = kind == "Add" and any(name in tensors for name in following[0].input)
+        if kind not in kinds or (kind == "Add" and not is_bias):
             break
+        kinds = kinds[kinds.index(kind) + 1 :]
+        found.append(following[0])
     return found
 
 

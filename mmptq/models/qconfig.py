@@ -149,6 +149,8 @@ def _allowed(
     """The specs as the target can execute them."""
     if weight is not None and weight.num_bits > target.weight_bits:
         weight = replace(weight, num_bits=float(target.weight_bits))
+    if weight is not None and not target.weight_zero_points:
+        weight = replace(weight, symmetric=True)
     if act is not None and not target.zero_points:
         act = replace(act, symmetric=True)
     if act is not None and not target.unsigned and act.type == "UniformQuantizer":

@@ -22,6 +22,7 @@ class Target:
         runtime: Key of :data:`mmptq.runtime.RUNTIMES` in which an export is checked.
         zero_points: Whether activations may have a zero point other than 0.
         unsigned: Whether codes of activations may be unsigned.
+        weight_zero_points: Whether it multiplies weights with a zero point other than 0 in integers.
         int4: Whether it reads weights that are stored in 4 bits.
         weight_bits: The most bits of a weight.
         int32_bias: Whether it rounds the bias of a layer with quantized operands to whole multiples
@@ -33,6 +34,7 @@ class Target:
     runtime: str
     zero_points: bool = True
     unsigned: bool = True
+    weight_zero_points: bool = False
     int4: bool = True
     weight_bits: int = 8
     int32_bias: bool = False

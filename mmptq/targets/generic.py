@@ -6,6 +6,7 @@ GENERIC = Target(
     name="generic",
     summary="whatever reads ONNX with 8-bit weights",
     runtime="onnxruntime",
+    weight_zero_points=True,
     int4=False,
     int32_bias=True,  # of ONNX Runtime, in which the graph is checked
 )

@@ -9,7 +9,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
-from mmptq.export.graph import drop_unread, pack_int4, share_constants  # noqa: E402
+from mmptq.export.graph import drop_unread, pack_int4, share_constants, turn_weights  # noqa: E402
 
 
 def constant(name: str, value: Any) -> Any:
@@ -80,3 +80,26 @@ def test_wide_weights_are_not_packed() -> None:
     before = graph.SerializeToString()
     assert pack_int4(graph) == 0
     assert graph.SerializeToString() == before
+
+
+def test_weights_of_linear_layers_are_turned() -> None:
+    codes = np.random.default_rng(0).integers(-8, 8, (3, 2)).astype(np.int8)
+    scale = np.array([0.5, 1.0, 2.0], np.float32)
+    nodes = [
+        constant("codes", codes),
+        constant("scale", scale),
+        constant("zero", np.zeros(3, np.int8)),
+        helper.make_node("DequantizeLinear", ["codes", "scale", "zero"], ["w"], axis=0),
+        helper.make_node("Transpose", ["w"], ["t"], perm=[1, 0]),
+        helper.make_node("MatMul", ["x", "t"], ["y"]),
+    ]
+    graph = model(nodes)
+    x = np.array([1.0, -2.0], np.float32)
+    (expected,) = ReferenceEvaluator(graph).run(None, {"x": x})
+    np.testing.assert_allclose(expected, x @ (codes * scale[:, None]).T)
+    turn_weights(graph.graph)
+    share_constants(graph.graph)
+    drop_unread(graph.graph)
+    onnx.checker.check_model(graph)
+    assert [node.op_type for node in graph.graph.node] == ["DequantizeLinear", "MatMul"]
+    np.testing.assert_array_equal(ReferenceEvaluator(graph).run(None, {"x": x})[0], expected)

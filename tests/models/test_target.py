@@ -39,6 +39,13 @@ def test_tensorrt_has_signed_codes_alone() -> None:
     assert qconfig.resolve("b", ())[1] is None
 
 
+def test_weights_without_zero_points() -> None:
+    affine = {"weight": {"num_bits": 4, "symmetric": False}}
+    for name, target in TARGETS.items():
+        weight, _ = QConfig.parse({**affine, "target": name}).resolve("x", ())
+        assert weight is not None and weight.symmetric != target.weight_zero_points
+
+
 def test_others_change_nothing() -> None:
     plain, generic = QConfig.parse(W8A8), QConfig.parse({**W8A8, "target": "generic"})
     assert plain.resolve("x", ()) == generic.resolve("x", ())
