@@ -141,7 +141,7 @@ def _as_model(
     nodes[0].input[0] = "x"
     output = nodes[-1].output[0]
     quantized = nodes[-1].op_type in ("QuantizeLinear", "Clip")
-    kind = TensorProto.FLOAT
+    kind: int = TensorProto.FLOAT
     if quantized:
         quantizer = next(n for n in reversed(nodes) if n.op_type == "QuantizeLinear")
         kind = tensors[quantizer.input[2]].data_type

@@ -22,7 +22,7 @@ class Target:
         runtime: Key of :data:`mmptq.runtime.RUNTIMES` in which an export is checked.
         zero_points: Whether activations may have a zero point other than 0.
         unsigned: Whether codes of activations may be unsigned.
-        weight_zero_points: Whether it multiplies weights with a zero point other than 0 in integers.
+        weight_zero_points: Whether it computes in integers where weights have zero points.
         int4: Whether it reads weights that are stored in 4 bits.
         weight_bits: The most bits of a weight.
         int32_bias: Whether it rounds the bias of a layer with quantized operands to whole multiples
