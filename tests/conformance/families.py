@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 # Not by mmengine's `mmdet::`, which knows no folder gn+ws.
 STOCK_CONFIGS = Path(mmdet.__file__).parent / ".mim/configs"
 FILES = ("single_stage", "two_stage", "transformers", "backbones")
-RECIPES = ("plan", "mmse_w8a8", "reload", "task_loss", "adaround", "bitshrink", "lapq")
+RECIPES = ("plan", "mmse_w8a8", "reload", "task_loss", "gptq", "adaround", "bitshrink", "lapq")
 
 
 @dataclass(frozen=True)

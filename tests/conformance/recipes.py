@@ -42,12 +42,13 @@ STEPS: dict[str, list[dict[str, Any]]] = {
     "mmse_w8a8": [_MMSE],
     "reload": [_MMSE],
     "task_loss": _LAPQ,
+    "gptq": [_MMSE, {"type": "GPTQ", "positions": 64}],
     "adaround": [_MMSE, {"type": "AdaRound", "iters": 2, "batch_size": 2}],
     "bitshrink": [_MMSE, {"type": "BitShrinking", "iters": 10, "batch_size": 2, "stops": 3}],
     "lapq": _LAPQ,
 }
 # 8 bits are near the float model; at 4 there is something left to mend.
-FOUR_BITS = ("adaround", "bitshrink", "lapq")
+FOUR_BITS = ("gptq", "adaround", "bitshrink", "lapq")
 NUM_IMAGES = 4
 
 

@@ -118,6 +118,20 @@ def check_task_loss(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
         assert all(map(math.isfinite, wanted.values()))
 
 
+def check_gptq(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
+    """The outputs are nearer to the float model's than those of ranges alone."""
+    runner = run.runner("gptq")
+    context = runner.setup()
+    runner.prepare_model(context)
+    evaluator = LossEvaluator(context, {"type": "OutputDistance"}, incremental=False)
+    distances = []
+    for step in runner.settings.steps:
+        step.run(context)
+        distances.append(evaluator())
+    assert math.isfinite(distances[0])
+    assert distances[1] < distances[0]
+
+
 def check_adaround(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
     """Every layer is rounded anew, none for the worse."""
     check_reconstruction(run, "adaround", "AdaRound")

@@ -17,6 +17,8 @@ from mmptq.modules import QuantLayer
 
 # How far the product of weight and patches may be from the layer's output, of the largest one.
 _TOLERANCE = 1e-3
+# Of sums in float32: a share of each, which the errors of as many inputs can add up to.
+_ROUNDING = 1e-7
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Moments:
     r"""Moments of float inputs :math:`x` and quantized inputs :math:`\hat x`, around their means.
 
     Args:
-        gram: Covariance of :math:`\hat x`, ``(blocks, K, K)``.
+        gram: Covariance of :math:`\hat x`, ``(blocks, K, K)``, positive definite.
         cross: Covariance of :math:`x` (rows) with :math:`\hat x`, ``(blocks, K, K)``.
         float_mean: ``(blocks, K)``.
         quant_mean: ``(blocks, K)``.
@@ -126,13 +128,18 @@ class InputMoments:
         count, gram, cross, float_mean, quant_mean = self._sums
         for total in self._sums[1:]:
             total /= count
+        # Where an input hardly varies around a large mean, no more than rounding may be left.
+        noise = _ROUNDING * self.blocks[1] * gram.diagonal(dim1=1, dim2=2).clone()
         gram -= quant_mean[:, :, None] * quant_mean[:, None, :]
+        gram.diagonal(dim1=1, dim2=2).add_(noise)
         cross -= float_mean[:, :, None] * quant_mean[:, None, :]
         return Moments(gram, cross, float_mean, quant_mean)
 
     def _add(self, patches: Tensor, quant: Tensor) -> None:
         count = quant.new_tensor(float(quant.shape[-1]))
-        sums = count, quant @ quant.mT, patches @ quant.mT, patches.sum(-1), quant.sum(-1)
+        # In float64: around a large mean a product in float32 leaves less than its rounding.
+        x, q = patches.double(), quant.double()
+        sums = [count, *(t.float() for t in (q @ q.mT, x @ q.mT, x.sum(-1), q.sum(-1)))]
         if not self._sums:
             self._sums = [torch.zeros_like(part, dtype=torch.float64) for part in sums]
         for total, part in zip(self._sums, sums, strict=True):
@@ -162,8 +169,8 @@ class InputMoments:
         layer: Any = self._layer
         axis = -1 if isinstance(layer, nn.Linear) else -3
         rows = output.movedim(axis, -1).flatten(end_dim=-2)
-        if not self._sampled.numel():  # a head of regions, of which there are none
-            return True
+        if not self._sampled.numel():  # no patch, as of regions where there are none
+            return not len(rows)
         if len(rows) <= int(self._sampled.max()) or rows.shape[1] != len(layer.weight):
             return False
         rows = rows[self._sampled.to(rows.device)].mT
@@ -201,12 +208,9 @@ class _Geometry:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the output."""
-        height, width = (
-            (self.x.shape[1 + i] - self.dilation[i] * (self.kernel[i] - 1) - 1) // self.stride[i]
-            + 1
-            for i in range(2)
-        )
-        return height, width
+        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel, strict=True)]
+        height, width = self.x.shape[1] - reach[0] - 1, self.x.shape[2] - reach[1] - 1
+        return max(height // self.stride[0] + 1, 0), max(width // self.stride[1] + 1, 0)
 
     @property
     def positions(self) -> int:
@@ -216,6 +220,8 @@ class _Geometry:
     def patches(self, index: Tensor) -> Tensor:
         """What the outputs ``index`` read: ``(C, k*k, n)``."""
         rows, columns = (torch.arange(k, device=index.device)[:, None] for k in self.kernel)
+        if not len(index):  # the kernel is larger than the input
+            return self.x.new_empty(len(self.x), len(rows) * len(columns), 0)
         i = index // self.size[1] * self.stride[0] + rows * self.dilation[0]
         j = index % self.size[1] * self.stride[1] + columns * self.dilation[1]
         return self.x[:, i[:, None], j[None]].flatten(1, 2)
