@@ -15,6 +15,7 @@ from mmengine.utils import get_object_from_string
 
 from mmptq.errors import ConfigError
 from mmptq.registry import HOOKS, build, find_class, nested_dicts, type_name
+from mmptq.targets import parse_target
 
 # Wrapper of a family -> the key that names the float model's class.
 WRAPPERS = {"QuantDetector": "detector_type", "QuantClassifier": "classifier_type"}
@@ -158,9 +159,16 @@ def complete_recipe(cfg: Config) -> None:
 
 
 def _below_8_bits(qconfig: Any) -> bool:
-    """Whether weights or activations have fewer bits by default; what is malformed fails later."""
+    """Whether weights or activations have fewer bits by default, or use fewer in the target.
+
+    What is malformed fails later.
+    """
     if not isinstance(qconfig, Mapping):
         return False
+    target = parse_target(qconfig.get("target"))
+    # Behind a ReLU signed codes are half of all.
+    if target is not None and (target.weight_bits < 8 or not target.unsigned):
+        return True
     specs = [qconfig.get(which) for which in ("weight", "act")]
     bits = [spec.get("num_bits") for spec in specs if isinstance(spec, Mapping)]
     return any(isinstance(b, int | float) and b < 8 for b in bits)

@@ -151,6 +151,21 @@ def test_the_default_recipe_follows_the_bits(weight, act, method):
     assert [step["type"] for step in cfg.calib_cfg.steps][1:] == ["GPTQ"] * (method == "gptq")
 
 
+@pytest.mark.parametrize(
+    ("target", "method"),
+    [
+        ("openvino", "mmse"),
+        (dict(type="openvino", reduce_range=True), "gptq"),
+        ("tensorrt", "gptq"),
+    ],
+)
+def test_the_default_recipe_follows_the_target(target, method):
+    cfg = detector()
+    cfg.qconfig = dict(weight=dict(num_bits=8), act=dict(num_bits=8), target=target)
+    complete_config(cfg)
+    assert cfg.calib_cfg.method == method
+
+
 def hooks_of(changes: object) -> dict[str, Hook]:
     built = calibration_hooks(Config(dict(calib_hooks=changes)))
     return {type(hook).__name__: hook for hook, _ in built}
