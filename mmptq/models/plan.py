@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mmptq.errors import CheckpointError, ConfigError
+from mmptq.models.chains import fused_calls
 from mmptq.models.qconfig import QConfig
 from mmptq.models.specs import TensorSpec
 from mmptq.models.trace import Trace
@@ -202,6 +203,7 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
         if link.norm is None or (link.before, link.norm) in folds
     )
     target = qconfig.target
+    rounds = target is not None and target.int32_bias
     return Plan(
         type(model).__name__,
         qconfig.scope,
@@ -212,32 +214,8 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
         weights,
         links,
         None if target is None else target.name,
-        _whole_biases(trace, layers, folds) if target is not None and target.int32_bias else (),
+        fused_calls(trace.chains, layers, folds) if rounds else (),
     )
-
-
-def _whole_biases(
-    trace: Trace, layers: tuple[LayerPlan, ...], folds: tuple[tuple[str, str], ...]
-) -> tuple[tuple[str, int], ...]:
-    """Calls that a runtime computes in integers from the quantized input to the next quantizer.
-
-    These are the calls whose output, behind a ReLU at most, is read through one site and by nothing
-    else. Other layers give floats, to which runtimes add biases as they are.
-    """
-    planned = {layer.name: layer for layer in layers}
-    found = []
-    for chain in trace.chains:
-        name, call = chain.writer
-        sites = {_site(planned[reader], at) for reader, at in chain.readers}
-        folded = chain.norm is None or (name, chain.norm) in folds
-        both = planned[name].weight is not None and _site(planned[name], call) is not None
-        if folded and both and len(sites) == 1 and None not in sites:
-            found.append((name, call))
-    return tuple(sorted(found))
-
-
-def _site(layer: LayerPlan, call: int) -> str | None:
-    return layer.inputs[0 if len(layer.inputs) == 1 else call]
 
 
 def _granular(layer: Any, spec: TensorSpec | None) -> Act | None:

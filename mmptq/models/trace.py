@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmptq.models.links import Chain, Link, ReadCounter, find_chains, find_links
+from mmptq.models.chains import Chain, find_chains
+from mmptq.models.links import Link, ReadCounter, find_links
 from mmptq.modules import Operand, QuantOperand, evaluating
 
 TensorKey = tuple[Any, ...]

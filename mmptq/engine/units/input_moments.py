@@ -79,7 +79,11 @@ class InputMoments:
         self.blocks = groups * parts, inputs // parts
         self._finite = True
         self._first_size = 1  # of the output of the first call in this pass
-        self._sums: list[Tensor] = []
+        vector, matrix = self.blocks, (*self.blocks, self.blocks[1])
+        sizes = ((), matrix, matrix, vector, vector) if self.plain else ()
+        device = layer.weight.device
+        # Count, products of quantized inputs, of float with quantized ones, sums of both.
+        self._sums = [torch.zeros(size, dtype=torch.float64, device=device) for size in sizes]
 
     def add_float(self) -> OnCall:
         """Takes calls of the float layer."""
@@ -116,7 +120,7 @@ class InputMoments:
         Raises:
             NumericalError: An input or output is not finite.
         """
-        state = torch.tensor([self._finite, self.plain and bool(self._sums)], dtype=torch.int64)
+        state = torch.tensor([self._finite, self.plain], dtype=torch.int64)
         all_reduce(state, "min")
         finite, plain = state.tolist()
         if finite and not plain:
@@ -126,6 +130,8 @@ class InputMoments:
         if not finite or not all(bool(total.isfinite().all()) for total in self._sums):
             raise NumericalError("its outputs or inputs on the calibration images overflow")
         count, gram, cross, float_mean, quant_mean = self._sums
+        if not bool(count):  # it never ran
+            return None
         for total in self._sums[1:]:
             total /= count
         # Where an input hardly varies around a large mean, no more than rounding may be left.
@@ -140,8 +146,6 @@ class InputMoments:
         # In float64: around a large mean a product in float32 leaves less than its rounding.
         x, q = patches.double(), quant.double()
         sums = [count, *(t.float() for t in (q @ q.mT, x @ q.mT, x.sum(-1), q.sum(-1)))]
-        if not self._sums:
-            self._sums = [torch.zeros_like(part, dtype=torch.float64) for part in sums]
         for total, part in zip(self._sums, sums, strict=True):
             total += part
 
