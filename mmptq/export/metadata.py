@@ -13,7 +13,14 @@ from mmptq.models import QuantModel
 from mmptq.registry import type_name
 
 # Transforms that leave the pixels as they are.
-_NOT_PIXELS = ("LoadImageFromFile", "LoadAnnotations", "PackDetInputs", "LoadEmptyAnnotations")
+_NOT_PIXELS = (
+    "LoadImageFromFile",
+    "LoadAnnotations",
+    "LoadEmptyAnnotations",
+    "PackDetInputs",
+    "PackClassInputs",
+    "PackInputs",
+)
 
 
 def make_metadata(

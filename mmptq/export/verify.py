@@ -217,22 +217,27 @@ def _distances(part: Part, session: Session, images: Sequence[Tensor]) -> Iterab
     for image in images:
         found = session.run({INPUT: image.numpy()})
         others = [torch.from_numpy(np.array(found[name])) for name in session.outputs]
-        yield _distance(part(image), others)
+        yield _distance(part.output_names(image), part(image), others)
 
 
 @torch.no_grad()
 def _float64_distances(part: Part, images: Sequence[Tensor]) -> Iterable[float]:
     exact = copy.deepcopy(part).double()
     for image in images:
-        yield _distance(part(image), exact(image.double()))
+        yield _distance(part.output_names(image), part(image), exact(image.double()))
 
 
-def _distance(outputs: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+def _distance(names: Sequence[str], outputs: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+    """Mean over the kinds of outputs; the levels of a kind are one, however small the last is."""
+    kinds: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    for name, y, other in zip(names, outputs, others, strict=True):
+        pair = y.double().flatten(), other.double().flatten()
+        kinds.setdefault(name.partition("_level")[0], []).append(pair)
     shares = []
-    for y, other in zip(outputs, others, strict=True):
-        y = y.double()
+    for pairs in kinds.values():
+        y, other = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
         spread = float((y - y.mean()).square().sum())
-        shares.append(float((other.double() - y).square().sum()) / max(spread, 1e-12))
+        shares.append(float((other - y).square().sum()) / max(spread, 1e-12))
     return _mean(shares)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmptq.adapters import find_adapter
 from mmptq.errors import ConfigError
 from mmptq.export.parts import PARTS
 from mmptq.runtime import Session
@@ -36,8 +37,7 @@ def test_session(
         seconds.append((time.perf_counter() - start) / len(array))
         return [torch.from_numpy(np.array(found[n])).to(image.device) for n in session.outputs]
 
-    example = torch.zeros(1, 3, 256, 256, device=next(model.parameters()).device)
-    with part.computed_by(network, example):
+    with part.computed_by(network, find_adapter(model).trace_image()):
         return measure(), sum(seconds) / max(len(seconds), 1)
 
 
