@@ -221,6 +221,8 @@ def _prepare_from_checkpoint(
         raise CheckpointError(
             "the quantized checkpoint has another plan than the model; build a new model"
         )
+    # An older mmptq wrote the same plan in other bytes, without what has been added since.
+    state_dict[prefix + PLAN_KEY] = module.quant_plan
     expected = {prefix + key: value.shape for key, value in module.state_dict().items()}
     missing = [key for key in expected if key not in state_dict]
     if missing:

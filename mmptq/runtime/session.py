@@ -1,5 +1,6 @@
 """One interface to the runtimes that execute an ONNX file."""
 
+import functools
 import importlib.util
 import json
 import tempfile
@@ -144,9 +145,7 @@ class OpenVinoSession(Session):
         return sum(p in ("u8", "i8") for p in precisions), len(precisions)
 
     def _open(self, path: str, threads: int | None) -> None:
-        import openvino
-
-        core = openvino.Core()
+        core = _openvino_core()
         config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
@@ -160,6 +159,18 @@ class OpenVinoSession(Session):
         framework = info["framework"] if "framework" in info else {}  # noqa: SIM401  it is no dict
         framework = getattr(framework, "value", framework)
         return {key: str(getattr(value, "value", value)) for key, value in framework.items()}
+
+
+@functools.cache
+def _openvino_core() -> Any:
+    """One for the whole process, as long as it lives.
+
+    On CPUs with AMX each core gives the process a signal stack and, at its end, puts back the one
+    that it found: of two cores, the first one's, which is freed. The next signal ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 RUNTIMES: dict[str, type[Session]] = {

@@ -1,6 +1,7 @@
 """The wrapper: folding, swapping, and every way a checkpoint can come to it."""
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,22 @@ def test_a_fresh_model_takes_the_quantized_form_bit_for_bit(
     assert equal(raw(target, image), raw(source, image))
     assert equal(predict(target), predict(source))
     assert set(target.state_dict()) == set(source.state_dict())
+
+
+def test_a_checkpoint_from_before_the_plan_had_all_its_fields(
+    make_quantized: Make, make_wrapped: Make, raw: Raw, image: Tensor
+) -> None:
+    source = make_quantized("retinanet")
+    state = get_state_dict(source)
+    plan = json.loads(bytes(state[PLAN_KEY].tolist()))
+    for field in ("target", "int32_bias", "links", "weights"):
+        del plan[field]
+    text = json.dumps(plan, sort_keys=True).encode()
+    state[PLAN_KEY] = torch.tensor(list(text), dtype=torch.uint8)
+    target = make_wrapped("retinanet", trained=False)
+    target.load_state_dict(state)
+    assert equal(raw(target, image), raw(source, image))
+    assert bytes(state[PLAN_KEY].tolist()) == text  # the caller's is as it was
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -57,6 +57,28 @@ def test_what_is_not_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         open_session(path, "openvino")
 
 
+SIGNALLED = """
+import signal
+import sys
+
+from mmptq.runtime import open_session
+
+first, second = (open_session(sys.argv[1], "openvino") for _ in range(2))
+del first
+del second
+blocks = [bytes(20000) for _ in range(1000)]
+signal.signal(signal.SIGUSR1, lambda *_: print("lives"))
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+def test_signals_arrive_after_two_sessions(path: Path) -> None:
+    pytest.importorskip("openvino")
+    command = [sys.executable, "-c", SIGNALLED, str(path)]
+    run = subprocess.run(command, cwd=REPO, capture_output=True, text=True)
+    assert (run.returncode, run.stdout.strip()) == (0, "lives")
+
+
 BLOCKED = """
 import sys
 class Blocked:
