@@ -203,7 +203,8 @@ class QuantLayer(nn.Module):
         assert weight is not None and reader is not None
         if reader.ch_axis is not None or self.ch_axis != 0:
             return bias
-        step = reader.scale * weight.scale
+        # While its rounding is learned, a weight's steps have the weight's number of axes.
+        step = reader.scale * weight.scale.flatten()
         whole = (bias / step).round_()
         return torch.where(whole.abs() < 2.0**31, whole * step, bias)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mmptq.modules import to_quantized
-from mmptq.quantizers import UniformQuantizer
+from mmptq.quantizers import AdaptiveRoundingQuantizer, UniformQuantizer
 
 
 def make(layer: nn.Module, bits: int = 4, rounds: bool = True) -> tuple[Any, UniformQuantizer]:
@@ -97,3 +97,14 @@ def test_gradients_pass_the_rounding_by() -> None:
     x = torch.randn(5, 4, requires_grad=True)
     layer(x).square().sum().backward()
     assert bool(x.grad.isfinite().all()) and float(x.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 5, 3), nn.Linear(3, 5)])
+@torch.no_grad()
+def test_the_same_while_a_rounding_is_learned(layer: nn.Module) -> None:
+    quantized, _ = make(layer)
+    x = torch.zeros(1, 3, 4, 4) if isinstance(layer, nn.Conv2d) else torch.zeros(1, 3)
+    expected = quantized(x)
+    weight = quantized.weight_quantizer
+    quantized.weight_quantizer = AdaptiveRoundingQuantizer(weight, quantized.weight)
+    assert torch.equal(quantized(x), expected)

@@ -165,6 +165,17 @@ def test_a_killed_run_goes_on_to_the_same_result(
     assert not list(resumed.store.folder.glob("snapshot_*"))
 
 
+@pytest.mark.parametrize("method", ["adaround", "qdrop", "rounded"])
+def test_with_biases_that_a_runtime_rounds(make_context: MakeContext, method: str) -> None:
+    qconfig = {**SMALL, "overrides": [], "target": "onnxruntime"}
+    context = make_context("retinanet", qconfig=qconfig)
+    assert context.model.plan is not None and context.model.plan.int32_bias
+    after = run(context, make_step(method, iters=6))
+    fresh = make_context("retinanet", qconfig=qconfig, folder="fresh")
+    fresh.model.load_state_dict(after)
+    assert same(state(fresh), after)
+
+
 def test_progress_of_another_start_is_not_taken(make_context: MakeContext) -> None:
     """Two steps of one kind in a recipe, or other ranges: each starts anew."""
     step = make_step("qdrop", iters=6)
