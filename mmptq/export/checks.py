@@ -2,8 +2,11 @@
 
 import importlib.util
 
+from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
+
 from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models import QuantModel
+from mmptq.modules import class_name
 from mmptq.quantizers import UniformQuantizer
 from mmptq.targets import Target
 
@@ -37,6 +40,12 @@ def check_exportable(model: QuantModel, target: Target) -> None:
         raise CheckpointError(
             "the checkpoint is not quantized: give quantized.pth, which tools/quantize.py writes"
         )
+    for name, module in model.model.named_modules():
+        if isinstance(module, DeformConv2d | ModulatedDeformConv2d):
+            raise ConfigError(
+                f"{name}: a {class_name(module)} is deformable, and would become an operator that "
+                "no runtime opens; detectors with such layers cannot be exported"
+            )
     for name, layer in model.quant_layers():
         if layer.weight_correction is not None:
             raise ConfigError(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmcv.ops import DeformConv2d
 
 from mmptq.algorithms import BiasCorrection
 from mmptq.errors import CheckpointError, ConfigError
@@ -41,6 +42,13 @@ def test_weights_off_their_grid(make_context: MakeContext) -> None:  # noqa: F81
     context = make_context("retinanet")
     BiasCorrection().run(context)
     with pytest.raises(ConfigError, match=r"backbone\.conv1: .*mode='measured'"):
+        check_exportable(context.model, OPENVINO)
+
+
+def test_deformable_convolutions(make_context: MakeContext) -> None:  # noqa: F811
+    context = make_context("retinanet")
+    context.model.model.backbone.extra = DeformConv2d(4, 4, 3)
+    with pytest.raises(ConfigError, match=r"backbone\.extra: a DeformConv2d is deformable"):
         check_exportable(context.model, OPENVINO)
 
 
