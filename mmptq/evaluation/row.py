@@ -57,11 +57,15 @@ class ResultRow:
         return f"W{self.w_bits:g}A{self.a_bits:g}"
 
     def to_dict(self) -> dict[str, Any]:
-        """A flat dict for JSON: the metrics stand beside the rest, NaN is ``None``."""
+        """A flat dict for JSON: the metrics stand beside the rest, NaN is ``None``.
+
+        ``ms`` is there only where a runtime was timed.
+        """
         numbers = {key: _json_number(value) for key, value in self.metrics.items()}
         head = {"method": self.method, "scope": self.scope}
         bits = {"w_bits": _json_number(self.w_bits), "a_bits": _json_number(self.a_bits)}
-        tail = {key: _json_number(getattr(self, key)) for key in _COSTS}
+        costs = [key for key in _COSTS if key != "ms" or self.ms is not None]
+        tail = {key: _json_number(getattr(self, key)) for key in costs}
         return {**head, **bits, **numbers, **tail}
 
     @classmethod

@@ -82,3 +82,10 @@ def test_metrics_that_vanish_count_as_nothing_found():
     assert rows[1].metrics == {"bbox_mAP": 0.0, "bbox_mAP_l": -1.0, "loss": 0.0}
     assert rows[0].metrics == {}  # not evaluated
     assert count_vanished(rows) == []
+
+
+def test_a_timed_row_keeps_its_milliseconds() -> None:
+    row = ResultRow("mmse in openvino", "full", 4, 4, {"coco/bbox_mAP": 0.3}, ms=2.5)
+    data = json.loads(json.dumps(row.to_dict()))
+    assert data["ms"] == 2.5
+    assert ResultRow.from_dict(data) == row
