@@ -13,8 +13,9 @@ import onnx
 import torch
 from rich.table import Table
 from torch import Tensor
+from torch.nn import functional
 
-from mmptq.errors import MmptqError
+from mmptq.errors import ConfigError, MmptqError
 from mmptq.export.layers import CutLayer, cut_layers
 from mmptq.export.parts import INPUT, Part
 from mmptq.models import QuantModel
@@ -24,6 +25,11 @@ from mmptq.runtime import Session, open_session
 # Of a layer's outputs on equal inputs; ties of rounding are off by one step, and rare.
 FAR_LIMIT = 1e-3
 _SHOWN = 5
+_FIXED = (
+    "the model computes with sizes in a way that the exporter fixes to its example's, so that the "
+    "file would take images of one size only; export it with --static, for images of the size of "
+    "the first test image"
+)
 
 
 @dataclass(frozen=True)
@@ -239,6 +245,34 @@ def _distance(names: Sequence[str], outputs: Sequence[Tensor], others: Sequence[
         spread = float((y - y.mean()).square().sum())
         shares.append(float((other - y).square().sum()) / max(spread, 1e-12))
     return _mean(shares)
+
+
+@torch.no_grad()
+def check_sizes(part: Part, exported: onnx.ModelProto, runtime: str, image: Tensor) -> None:
+    """Make sure that a graph for images of any size takes another size than its example's.
+
+    What a model computes from sizes in Python, the exporter writes down as the example's numbers;
+    then outputs have another shape, which not every runtime notices.
+
+    Raises:
+        ConfigError: It takes the example's size alone.
+    """
+    other = functional.pad(image, (0, 64, 0, 32))
+    try:
+        expected = part(other)
+    except Exception:  # noqa: BLE001  the model itself takes one size, and says so in its own way
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(exported, str(path))
+        session = open_session(path, runtime, threads=1)
+    try:
+        found = session.run({INPUT: other.numpy()})
+    except Exception as error:  # each runtime has exceptions of its own
+        raise ConfigError(_FIXED) from error
+    shapes = [tuple(np.shape(found[name])) for name in session.outputs]
+    if shapes != [tuple(output.shape) for output in expected]:
+        raise ConfigError(_FIXED)
 
 
 def _latencies(sessions: Sequence[Session], image: Tensor, runs: int = 10) -> list[float]:

@@ -49,7 +49,7 @@ def export(
     check_installed(target)
     # These need onnx, which only exports need.
     from mmptq.export.export import export_float, export_model, make_part, write
-    from mmptq.export.verify import verify
+    from mmptq.export.verify import check_sizes, verify
 
     model = runner.model.eval()
     check_exportable(model, target)
@@ -57,6 +57,8 @@ def export(
     images = test_images(runner, num_images)
     classes = runner.test_dataloader.dataset.metainfo.get("classes") or ()
     exported = export_model(model, part, runner.cfg, target, images[0], classes, static)
+    if not static:
+        check_sizes(part, exported, target.runtime, images[0])
     write(exported, path)
     float_path = path.with_name(f".{path.stem}.float.onnx")
     try:

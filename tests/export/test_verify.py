@@ -14,7 +14,9 @@ from onnx import numpy_helper  # noqa: E402
 
 from mmptq.errors import ConfigError, MmptqError  # noqa: E402
 from mmptq.export.export import export_float, export_model, make_part, write  # noqa: E402
-from mmptq.export.verify import Verification, verify  # noqa: E402
+from mmptq.export.graph import to_onnx  # noqa: E402
+from mmptq.export.parts import SIZES  # noqa: E402
+from mmptq.export.verify import Verification, check_sizes, verify  # noqa: E402
 from mmptq.runtime import RUNTIMES, open_session  # noqa: E402
 from mmptq.targets import TARGETS  # noqa: E402
 from tests.calibration_support import MakeContext, make_context  # noqa: E402, F401
@@ -116,6 +118,22 @@ def test_static_files_take_one_size(exported: Any, tmp_path: Path) -> None:
     graph = exported("onnxruntime", static=True)[2]
     shape = [dim.dim_value for dim in graph.graph.input[0].type.tensor_type.shape.dim]
     assert shape == [1, 3, 64, 96]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_sizes_that_the_exporter_fixed_are_found(runtime: str, exported: Any) -> None:
+    _, part, graph, images = exported(runtime)
+    check_sizes(part, graph, runtime, images[0])
+    extract = part.model.extract_feat
+
+    def cut(image: torch.Tensor) -> Any:
+        """As a size that Python computed."""
+        return tuple(level[..., : int(image.shape[-1]) // 8] for level in extract(image))
+
+    part.model.extract_feat = cut
+    fixed = to_onnx(part, images[:1], ["image"], part.output_names(images[0]), {"image": SIZES})
+    with pytest.raises(ConfigError, match="export it with --static"):
+        check_sizes(part, fixed, runtime, images[0])
 
 
 def test_parts_of_another_model(make_context: MakeContext) -> None:  # noqa: F811
