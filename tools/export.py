@@ -23,6 +23,7 @@ from rich.console import Console
 from mmptq.engine.data.float_checkpoint import load_checkpoint
 from mmptq.errors import ConfigError, MmptqError
 from mmptq.export.checks import check_installed
+from mmptq.export.kinds import PARTS
 from mmptq.runner import MeasuringRunner
 from mmptq.runner.calib_dataset import build_dataset
 from mmptq.runner.exporting import export
@@ -42,8 +43,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--target", choices=list(TARGETS), default="openvino", help="runtime")
     parser.add_argument(
         "--part",
-        choices=["heads", "classifier"],
-        help="heads: image to the raw outputs of a single-stage detector; classifier: to logits",
+        choices=list(PARTS),
+        help="detector: images to boxes, scores and labels (the default); heads: to the raw "
+        "outputs of a detector of one stage; classifier: to logits",
     )
     parser.add_argument("--output", type=Path, help="default: beside the checkpoint, as .onnx")
     parser.add_argument(

@@ -60,11 +60,15 @@ def make_metadata(
 def preprocessing(cfg: Config, model: nn.Module) -> list[dict[str, Any]] | None:
     """Steps from an image file's pixels (BGR) to the network's input, in order.
 
+    What they mean stands in :mod:`mmptq.runtime.preprocess`. ``pad_batch`` fills images up to the
+    size of their batch, which the input ``size`` of a detector's graph does not count.
     ``None`` where the test pipeline has a transform that has no form here.
     """
     steps: list[dict[str, Any]] = []
     for transform in inference_pipeline(cfg):
         kind = type_name(transform)
+        if kind == "LoadImageFromFile" and transform.get("to_float32"):
+            steps.append({"op": "to_float"})
         if kind in _NOT_PIXELS:
             continue
         step = _step(kind, transform)
@@ -75,6 +79,9 @@ def preprocessing(cfg: Config, model: nn.Module) -> list[dict[str, Any]] | None:
 
 
 def _step(kind: str, transform: Mapping[str, Any]) -> dict[str, Any] | None:
+    # Other libraries compute other pixels.
+    if any(transform.get(key, "cv2") != "cv2" for key in ("backend", "imdecode_backend")):
+        return None
     if kind == "Resize" and isinstance(transform.get("scale"), list | tuple):
         return {
             "op": "resize",
@@ -82,7 +89,7 @@ def _step(kind: str, transform: Mapping[str, Any]) -> dict[str, Any] | None:
             "keep_ratio": bool(transform.get("keep_ratio", False)),
             "interpolation": transform.get("interpolation", "bilinear"),
         }
-    if kind == "Pad":
+    if kind == "Pad" and transform.get("padding_mode", "constant") == "constant":
         value = transform.get("pad_val", 0)
         value = value.get("img", 0) if isinstance(value, Mapping) else value
         size = transform.get("size")
@@ -105,5 +112,5 @@ def _data_preprocessor(module: Any) -> list[dict[str, Any]]:
         steps.append({"op": "normalize", "mean": mean, "std": std})
     if getattr(module, "pad_size_divisor", 1) > 1:
         value = getattr(module, "pad_value", 0)
-        steps.append({"op": "pad", "divisor": module.pad_size_divisor, "value": [value] * 3})
+        steps.append({"op": "pad_batch", "divisor": module.pad_size_divisor, "value": [value] * 3})
     return steps

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mmptq import ops
+from mmptq.export.attributes import attribute
 from mmptq.models import QuantModel
 from mmptq.quantizers import UniformQuantizer
-
-_ABSENT = object()
 
 # Codes of a tensor have one of these types, whatever the number of their bits.
 CODE_TYPES = {True: torch.int8, False: torch.uint8}  # signed, unsigned
@@ -96,19 +95,19 @@ def emitting(model: QuantModel) -> Iterator[None]:
         for site in model.sites.values():
             if site.enabled:
                 emit = _emitter(stack, _Activation, _Emitted(site))
-                stack.enter_context(_attribute(site, "forward", emit))
+                stack.enter_context(attribute(site, "forward", emit))
         for _, layer in model.quant_layers():
             weight = layer.weight_quantizer
             if weight is not None and weight.enabled:
                 codes = weight.quantize(layer.weight.detach()).to(code_type(weight))
                 emit = _emitter(stack, _Weight, _Emitted(weight, codes))
                 stack.enter_context(
-                    _attribute(layer, "quantized_weight", partial(emit, layer.weight))
+                    attribute(layer, "quantized_weight", partial(emit, layer.weight))
                 )
             if layer.bias_correction is not None:
                 stack.enter_context(_corrected_bias(layer))
             # The runtime rounds biases itself.
-            stack.enter_context(_attribute(layer, "int32_bias", frozenset()))
+            stack.enter_context(attribute(layer, "int32_bias", frozenset()))
         yield
 
 
@@ -119,20 +118,6 @@ def _emitter(
     _EMITTED[key] = emitted
     stack.callback(_EMITTED.pop, key)
     return lambda x: function.apply(x, quantizer.scale, quantizer.zero_point, key)
-
-
-@contextmanager
-def _attribute(module: nn.Module, name: str, value: Any) -> Iterator[None]:
-    """``module`` has an attribute that hides its class' one in this context."""
-    before = module.__dict__.get(name, _ABSENT)
-    module.__dict__[name] = value
-    try:
-        yield
-    finally:
-        if before is _ABSENT:
-            del module.__dict__[name]
-        else:
-            module.__dict__[name] = before
 
 
 @contextmanager

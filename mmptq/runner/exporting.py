@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from mmptq.adapters import find_adapter
+from mmptq.engine.incremental.probing import float_form
 from mmptq.errors import ConfigError
 from mmptq.evaluation import ResultRow
 from mmptq.export.checks import check_exportable, check_installed
+from mmptq.export.kinds import make_part
+from mmptq.export.parts import INPUT, SIZE, Example
 from mmptq.fileio import atomic_write
 from mmptq.runner.calibration_runner import CalibrationRunner
 from mmptq.runner.measuring_runner import MeasuringRunner
@@ -20,7 +22,7 @@ from mmptq.runtime import open_session
 from mmptq.targets import Target
 
 if TYPE_CHECKING:
-    from mmptq.export.verify import Verification
+    from mmptq.export.verification import Verification
 
 
 def export(
@@ -37,33 +39,35 @@ def export(
         runner: With the quantized model, and its test built.
         path: ONNX file.
         target: Runtime.
-        part_name: Key of :data:`mmptq.export.parts.PARTS`, by default the largest.
+        part_name: Key of :data:`mmptq.export.kinds.PARTS`, by default the whole model.
         static: Fix the images' number and size.
         num_images: Test images on which it is checked.
 
     Raises:
         CheckpointError: The model is not quantized.
         ConfigError: A package is missing, or a layer cannot be exported.
-        MmptqError: A file cannot be written.
+        MmptqError: A file cannot be written, or the graph would compute something else.
     """
     check_installed(target)
     # These need onnx, which only exports need.
-    from mmptq.export.export import export_float, export_model, make_part, write
-    from mmptq.export.verify import check_sizes, verify
+    from mmptq.export.export import export_float, export_model, write
+    from mmptq.export.graph_check import check_graph
+    from mmptq.export.verify import verify
 
     model = runner.model.eval()
     check_exportable(model, target)
-    part = make_part(model, part_name)
-    images = test_images(runner, num_images)
+    part = make_part(model.model, part_name)
+    examples = test_images(runner, num_images)
     classes = runner.test_dataloader.dataset.metainfo.get("classes") or ()
-    exported = export_model(model, part, runner.cfg, target, images[0], classes, static)
-    if not static:
-        check_sizes(part, exported, target.runtime, images[0])
+    float_graph = export_float(model, part, examples[0], static)
+    with float_form(model):
+        check_graph(part, float_graph, target.runtime, examples, static)
+    exported = export_model(model, part, runner.cfg, target, examples[0], classes, static)
     write(exported, path)
     float_path = path.with_name(f".{path.stem}.float.onnx")
     try:
-        write(export_float(model, part, images[0], static), float_path)
-        found = verify(part, model, exported, (path, float_path), target.runtime, images)
+        write(float_graph, float_path)
+        found = verify(part, model, exported, (path, float_path), target.runtime, examples)
     finally:
         float_path.unlink(missing_ok=True)
     with atomic_write(path.with_suffix(".json")) as file:
@@ -98,20 +102,22 @@ def runtime_row(
     )
 
 
-def test_images(runner: MeasuringRunner, count: int) -> list[Tensor]:
-    """The first preprocessed images of the test set, ``(1, 3, H, W)`` each.
+def test_images(runner: MeasuringRunner, count: int) -> list[Example]:
+    """The first preprocessed images of the test set, one each, with their sizes without padding.
 
     Raises:
         ConfigError: There are none.
     """
     adapter = find_adapter(runner.model.model)
-    images: list[Tensor] = []
+    examples: list[Example] = []
     loader: Iterable[object] = runner.test_dataloader
     for batch in loader:
-        inputs = adapter.preprocess(batch, False)["inputs"]
-        images += list(inputs.to(torch.float32).split(1))
-        if len(images) >= count:
+        data = adapter.preprocess(batch, False)
+        for image, sample in zip(data["inputs"], data["data_samples"], strict=True):
+            size = torch.tensor([sample.img_shape[:2]], dtype=torch.float32)
+            examples.append({INPUT: image[None].to(torch.float32), SIZE: size})
+        if len(examples) >= count:
             break
-    if not images:
+    if not examples:
         raise ConfigError("test_dataloader is empty: an export is checked on its images")
-    return images[:count]
+    return examples[:count]

@@ -1,15 +1,15 @@
 """An exported model measured by the config's own test."""
 
-import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmptq.adapters import find_adapter
 from mmptq.errors import ConfigError
-from mmptq.export.parts import PARTS
+from mmptq.export.kinds import make_part
+from mmptq.export.network import SessionNetwork
+from mmptq.export.parts import INPUT, SIZE
 from mmptq.runtime import Session
 
 
@@ -27,18 +27,12 @@ def test_session(
         ConfigError: The file is not of this model.
     """
     _check(session, type(model).__name__)
-    part = PARTS[session.metadata["part"]](model).eval()
-    seconds: list[float] = []
-
-    def network(image: Tensor) -> list[Tensor]:
-        array = image.cpu().numpy()
-        start = time.perf_counter()
-        found = session.run({session.inputs[0]: array})
-        seconds.append((time.perf_counter() - start) / len(array))
-        return [torch.from_numpy(np.array(found[n])).to(image.device) for n in session.outputs]
-
-    with part.computed_by(network, find_adapter(model).trace_image()):
-        return measure(), sum(seconds) / max(len(seconds), 1)
+    part = make_part(model, session.metadata["part"])
+    network = SessionNetwork(session, part.inputs)
+    image = find_adapter(model).trace_image()
+    example = {INPUT: image, SIZE: torch.tensor([image.shape[2:]], dtype=torch.float32)}
+    with part.computed_by(network, example):
+        return measure(), sum(network.seconds) / max(len(network.seconds), 1)
 
 
 def _check(session: Session, model: str) -> None:

@@ -13,10 +13,10 @@ onnx = pytest.importorskip("onnx")
 from onnx import numpy_helper  # noqa: E402
 
 from mmptq.errors import ConfigError, MmptqError  # noqa: E402
-from mmptq.export.export import export_float, export_model, make_part, write  # noqa: E402
-from mmptq.export.graph import to_onnx  # noqa: E402
-from mmptq.export.parts import SIZES  # noqa: E402
-from mmptq.export.verify import Verification, check_sizes, verify  # noqa: E402
+from mmptq.export.export import export_float, export_model, write  # noqa: E402
+from mmptq.export.kinds import make_part  # noqa: E402
+from mmptq.export.verification import Verification  # noqa: E402
+from mmptq.export.verify import verify  # noqa: E402
 from mmptq.runtime import RUNTIMES, open_session  # noqa: E402
 from mmptq.targets import TARGETS  # noqa: E402
 from tests.calibration_support import MakeContext, make_context  # noqa: E402, F401
@@ -24,7 +24,12 @@ from tests.calibration_support import MakeContext, make_context  # noqa: E402, F
 CFG = Config({"test_dataloader": {"dataset": {"pipeline": [{"type": "LoadImageFromFile"}]}}})
 W7A8 = {"weight": {"num_bits": 7}, "act": {"num_bits": 8}}
 
-Exported = tuple[Any, Any, Any, list[torch.Tensor]]
+Exported = tuple[Any, Any, Any, list[dict[str, torch.Tensor]]]
+
+
+def example(height: int, width: int) -> dict[str, torch.Tensor]:
+    size = torch.tensor([[height, width]], dtype=torch.float32)
+    return {"image": torch.randn(1, 3, height, width), "size": size}
 
 
 @pytest.fixture
@@ -33,8 +38,8 @@ def exported(make_context: MakeContext) -> Callable[..., Exported]:  # noqa: F81
         pytest.importorskip(runtime)
         context = make_context("retinanet", qconfig=qconfig)
         torch.manual_seed(0)
-        images = [torch.randn(1, 3, 64, 96), torch.randn(1, 3, 96, 64)]
-        part = make_part(context.model)
+        images = [example(64, 96), example(96, 64)]
+        part = make_part(context.model.model, "heads")
         target = TARGETS[runtime]
         graph = export_model(context.model, part, CFG, target, images[0], ("a", "b"), **kind)
         return context.model, part, graph, images
@@ -120,26 +125,8 @@ def test_static_files_take_one_size(exported: Any, tmp_path: Path) -> None:
     assert shape == [1, 3, 64, 96]
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-def test_sizes_that_the_exporter_fixed_are_found(runtime: str, exported: Any) -> None:
-    _, part, graph, images = exported(runtime)
-    check_sizes(part, graph, runtime, images[0])
-    extract = part.model.extract_feat
-
-    def cut(image: torch.Tensor) -> Any:
-        """As a size that Python computed."""
-        return tuple(level[..., : int(image.shape[-1]) // 8] for level in extract(image))
-
-    part.model.extract_feat = cut
-    fixed = to_onnx(part, images[:1], ["image"], part.output_names(images[0]), {"image": SIZES})
-    with pytest.raises(ConfigError, match="export it with --static"):
-        check_sizes(part, fixed, runtime, images[0])
-
-
 def test_parts_of_another_model(make_context: MakeContext) -> None:  # noqa: F811
-    model = make_context("retinanet", images=1).model
-    with pytest.raises(ConfigError, match="--part classifier: a RetinaNet has the part heads"):
+    model = make_context("retinanet", images=1).model.model
+    with pytest.raises(ConfigError, match="of a RetinaNet can be exported: detector, heads"):
         make_part(model, "classifier")
-    two_stages = make_context("faster_rcnn", images=1, folder="b").model
-    with pytest.raises(ConfigError, match="only single-stage detectors"):
-        make_part(two_stages)
+    assert make_part(model).name == "detector"

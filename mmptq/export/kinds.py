@@ -1,0 +1,35 @@
+"""The parts by name."""
+
+from collections.abc import Callable
+
+from mmdet.models.detectors import BaseDetector
+from torch import nn
+
+from mmptq.errors import ConfigError
+from mmptq.export.detector import detector_part
+from mmptq.export.parts import ClassifierPart, HeadsPart, Part
+
+PARTS: dict[str, Callable[[nn.Module], Part]] = {
+    "detector": detector_part,
+    "heads": HeadsPart,
+    "classifier": ClassifierPart,
+}
+
+
+def make_part(model: nn.Module, name: str | None = None) -> Part:
+    """A part of a detector or classifier.
+
+    Args:
+        model: Float or quantized.
+        name: Key of :data:`PARTS`; by default the whole model.
+
+    Raises:
+        ConfigError: ``model`` has no such part.
+    """
+    known = ("detector", "heads") if isinstance(model, BaseDetector) else ("classifier",)
+    name = name or known[0]
+    if name not in known:
+        raise ConfigError(
+            f"--part {name}: of a {type(model).__name__} can be exported: {', '.join(known)}"
+        )
+    return PARTS[name](model).eval()
