@@ -4,7 +4,8 @@ The config names the float model, what is quantized (qconfig) and by which recip
 Any MMDetection config will do when --qconfig says what to quantize.
 
 results, in the work dir:
-  quantized.pth   checkpoint that tools/test.py and MMDetection's own tools open with the config
+  quantized.pth   checkpoint that tools/test.py and MMDetection's own tools open with the config;
+                  with --packed its weights are integers of their own bits, to the same outputs
   results.json    the table printed at the end
   quantized.onnx  with --export: integers for a runtime, checked there
   pictures/       detections of the float and the quantized models side by side
@@ -36,7 +37,7 @@ from mmptq.models import SCOPES, QConfig
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.exporting import export, runtime_row
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
-from mmptq.runner.prepare_config import complete_config
+from mmptq.runner.prepare_config import complete_config, save_packed
 from mmptq.runner.probe import pipeline_probe
 from mmptq.runner.random_model import random_model
 from mmptq.targets import TARGETS, Target
@@ -67,6 +68,12 @@ def parse_args() -> argparse.Namespace:
         help="print every layer with its bits and scope, without touching weights or data",
     )
     parser.add_argument(
+        "--packed",
+        action="store_true",
+        help="save quantized.pth with integer codes in place of float weights (also later, by "
+        "tools/pack.py)",
+    )
+    parser.add_argument(
         "--export",
         choices=list(TARGETS),
         metavar="TARGET",
@@ -87,6 +94,8 @@ def main() -> None:
         cfg.calib_cfg.eval_float = False
     if args.skip_baseline:
         cfg.calib_cfg.baseline = False
+    if args.packed:
+        save_packed(cfg)
     if args.dry_run:
         dry_run(cfg)
         return

@@ -1,5 +1,7 @@
 """The quantized checkpoint."""
 
+import ast
+import logging
 import os
 import time
 from pathlib import Path
@@ -15,6 +17,8 @@ from torch import nn
 import mmptq
 from mmptq.evaluation import Results
 from mmptq.fileio import plain, save_torch
+from mmptq.models import packed_state, stays_float
+from mmptq.models.specs import check_bool
 from mmptq.registry import HOOKS
 
 
@@ -27,13 +31,19 @@ class SaveQuantizedHook(Hook):
 
     Args:
         filename: Name in the work dir, or a path.
+        packed: Weights as integer codes of their own number of bits in place of floats, and
+            everything in one blob; it opens everywhere to the same outputs, bit for bit.
+
+    Raises:
+        ConfigError: ``packed`` is no switch.
     """
 
     # Before hooks that draw or report: what took long to compute is safe first.
     priority = "HIGH"
 
-    def __init__(self, filename: str = "quantized.pth") -> None:
+    def __init__(self, filename: str = "quantized.pth", packed: bool = False) -> None:
         self.filename = filename
+        self.packed = check_bool(packed, "calib_hooks.save.packed")
 
     def after_calibrate(self, runner: Any, results: Results) -> None:
         """Save ``runner.model``.
@@ -45,9 +55,9 @@ class SaveQuantizedHook(Hook):
             return
         path = Path(runner.work_dir, self.filename)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        save_checkpoint(path, model, checkpoint_meta(runner, results))
-        size = path.stat().st_size / 1e6
-        print_log(f"quantized checkpoint: {path} ({size:.1f} MB)", logger="current")
+        save_checkpoint(path, model, checkpoint_meta(runner, results), self.packed)
+        size = f"{path.stat().st_size / 1e6:.2f} MB{', packed' if self.packed else ''}"
+        print_log(f"quantized checkpoint: {path} ({size})", logger="current")
 
 
 def checkpoint_meta(runner: Any, results: Results) -> dict[str, Any]:
@@ -69,10 +79,41 @@ def checkpoint_meta(runner: Any, results: Results) -> dict[str, Any]:
     )
 
 
-def save_checkpoint(path: str | os.PathLike[str], model: nn.Module, meta: dict[str, Any]) -> None:
-    """Write ``{'meta', 'state_dict'}``.
+def save_checkpoint(
+    path: str | os.PathLike[str], model: nn.Module, meta: dict[str, Any], packed: bool = False
+) -> None:
+    """Write ``{'meta', 'state_dict'}``; ``packed`` as :func:`mmptq.models.packed_state` does.
+
+    The results stay out of a packed file: of a small model's they would be a percent, and
+    ``results.json`` has them.
 
     Raises:
         MmptqError: The file cannot be written.
     """
-    save_torch(path, {"meta": meta, "state_dict": weights_to_cpu(get_state_dict(model))})
+    if not packed:
+        state = weights_to_cpu(get_state_dict(model))
+        save_torch(path, {"meta": meta, "state_dict": state})
+        return
+    small = {key: value for key, value in meta.items() if key != "results"}
+    if "cfg" in small:
+        small["cfg"] = _without_layout(small["cfg"])
+    save_torch(path, {"meta": small, "state_dict": packed_state(model)})
+    _report_float(stays_float(model))
+
+
+def _without_layout(source: str) -> str:
+    """The same config in fewer bytes: a third of MMEngine's text is indentation."""
+    try:
+        return ast.unparse(ast.parse(source))
+    except SyntaxError:  # a user's object whose repr is no code
+        return source
+
+
+def _report_float(reasons: dict[str, str]) -> None:
+    if reasons:
+        name, reason = next(iter(reasons.items()))
+        print_log(
+            f"{len(reasons)} quantized weights are stored in float, first {name!r}: {reason}",
+            logger="current",
+            level=logging.WARNING,
+        )

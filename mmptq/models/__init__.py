@@ -1,6 +1,7 @@
 """Model wrappers that carry the quantization, and the plan of what is quantized how."""
 
 from mmptq.models.links import Link, has_own_weight, parameter_owners
+from mmptq.models.packing import PACKED_KEY, packed_state, stays_float
 from mmptq.models.plan import LayerPlan, Plan, SitePlan, build_plan, quantizable_layers
 from mmptq.models.qconfig import QConfig
 from mmptq.models.quant_classifier import QuantClassifier
@@ -11,6 +12,7 @@ from mmptq.models.specs import TensorSpec
 from mmptq.models.trace import Trace, trace
 
 __all__ = [
+    "PACKED_KEY",
     "PLAN_KEY",
     "SCOPES",
     "LayerPlan",
@@ -25,7 +27,9 @@ __all__ = [
     "Trace",
     "build_plan",
     "has_own_weight",
+    "packed_state",
     "parameter_owners",
     "quantizable_layers",
+    "stays_float",
     "trace",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmptq.errors import CheckpointError
 from mmptq.models.fold import fold_batch_norms
+from mmptq.models.packing import PACKED_KEY, unpack_state
 from mmptq.models.plan import Plan, SitePlan
 from mmptq.models.specs import TensorSpec
 from mmptq.modules import (
@@ -32,7 +33,8 @@ class QuantModel(BaseModel):
 
     Loading decides: a float checkpoint (with or without the wrapper's prefix) gives the float
     model, a quantized checkpoint holds its plan, so the model prepares itself and then loads. This
-    works through every loader that calls ``_load_from_state_dict``, torch's and MMEngine's.
+    works through every loader that calls ``_load_from_state_dict``, torch's and MMEngine's. There a
+    packed checkpoint is unpacked, too.
 
     Args:
         model: The float model.
@@ -199,6 +201,8 @@ def _prepare_for_state(
 ) -> None:
     """Load hook: take the form that ``state_dict`` asks for."""
     plan_key, inner = prefix + PLAN_KEY, f"{prefix}{module._name}."
+    if prefix + PACKED_KEY in state_dict:
+        unpack_state(state_dict, prefix)
     if plan_key in state_dict:
         _prepare_from_checkpoint(module, state_dict, prefix)
         return

@@ -174,6 +174,18 @@ def _below_8_bits(qconfig: Any) -> bool:
     return any(isinstance(b, int | float) and b < 8 for b in bits)
 
 
+def save_packed(cfg: Config) -> None:
+    """Let the checkpoint be saved packed.
+
+    Raises:
+        ConfigError: The config saves none.
+    """
+    hooks = dict(cfg.get("calib_hooks") or {})
+    if hooks.get("save", {}) is None:
+        raise ConfigError("--packed: calib_hooks.save = None, so that no checkpoint is saved")
+    cfg.calib_hooks = {**hooks, "save": {**hooks.get("save", {}), "packed": True}}
+
+
 def calibration_hooks(cfg: Config) -> list[tuple[Hook, str | int | None]]:
     """The default hooks with the changes of ``calib_hooks`` (an entry of ``None`` removes one).
 

@@ -11,11 +11,14 @@ from mmengine.config import Config
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
 
-from mmptq.errors import MmptqError
+from mmptq.errors import ConfigError, MmptqError
 from mmptq.evaluation import ResultRow, Results
 from mmptq.fileio import plain
 from mmptq.hooks import SaveQuantizedHook
 from mmptq.hooks import save as module
+from mmptq.hooks.save import save_checkpoint
+from mmptq.models import PACKED_KEY
+from mmptq.models.packing import unpack_state
 
 
 def make_runner(work_dir, model=None):
@@ -53,6 +56,41 @@ def test_checkpoint_loads_with_plain_types_only(tmp_path):
     assert meta["results"]["rows"][0]["bbox_mAP"] == 0.5
 
 
+def test_a_packed_one_says_the_same_in_fewer_bytes(tmp_path):
+    runner = make_runner(tmp_path)
+    runner.cfg = Config(dict(model=dict(type="X", pipeline=[dict(type="Y", sizes=(1, 2))] * 30)))
+    SaveQuantizedHook(packed=True).after_calibrate(runner, results())
+    checkpoint = torch.load(tmp_path / "quantized.pth", weights_only=True)
+    assert list(checkpoint["state_dict"]) == [PACKED_KEY]
+    meta, text = checkpoint["meta"], runner.cfg.pretty_text
+    assert meta["dataset_meta"]["classes"] == ["cat", "dog"] and "results" not in meta
+    assert Config.fromstring(meta["cfg"], ".py").to_dict() == runner.cfg.to_dict()
+    assert len(meta["cfg"]) < 0.8 * len(text)
+    state = dict(checkpoint["state_dict"])
+    unpack_state(state, "")
+    assert state.keys() == runner.model.state_dict().keys()
+
+
+def test_a_config_that_is_no_code_stays_as_it_is(tmp_path):
+    save_checkpoint(tmp_path / "q.pth", nn.Linear(1, 1), {"cfg": "a = <object at 0>"}, packed=True)
+    assert torch.load(tmp_path / "q.pth", weights_only=True)["meta"]["cfg"] == "a = <object at 0>"
+
+
+def test_weights_that_stay_in_float_are_named(tmp_path, make_quantized, monkeypatch):
+    said = []
+    monkeypatch.setattr(module, "print_log", lambda text, **_: said.append(text))
+    model = make_quantized("retinanet", weight=dict(num_bits=3.5), act=dict(num_bits=4))
+    save_checkpoint(tmp_path / "q.pth", model, {}, packed=True)
+    (text,) = said
+    assert "31 quantized weights are stored in float, first 'detector.backbone.layer1" in text
+    assert text.endswith("3.5 bits are no whole number")
+
+
+def test_packed_is_a_switch():
+    with pytest.raises(ConfigError, match="calib_hooks.save.packed = 'yes'"):
+        SaveQuantizedHook(packed="yes")
+
+
 def test_mmengine_loads_it(tmp_path):
     runner = make_runner(tmp_path)
     SaveQuantizedHook("deep/q.pth").after_calibrate(runner, results())
@@ -62,7 +100,8 @@ def test_mmengine_loads_it(tmp_path):
         assert torch.equal(fresh.state_dict()[key], value)
 
 
-def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_full_disk_keeps_the_old_checkpoint(tmp_path, packed):
     path = tmp_path / "quantized.pth"
     path.write_bytes(b"old")
     runner = make_runner(tmp_path, nn.Linear(300, 300))
@@ -71,7 +110,7 @@ def test_a_full_disk_keeps_the_old_checkpoint(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, hard))
     try:
         with pytest.raises(MmptqError, match="quantized.pth"):
-            SaveQuantizedHook().after_calibrate(runner, results())
+            SaveQuantizedHook(packed=packed).after_calibrate(runner, results())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)

@@ -9,6 +9,7 @@ from mmptq.runner.prepare_config import (
     DEFAULT_CALIB,
     calibration_hooks,
     complete_config,
+    save_packed,
     set_data_root,
     wrap_model,
 )
@@ -244,3 +245,24 @@ def test_a_method_alone_is_not_guessed():
     complete_config(cfg)
     with pytest.raises(ConfigError, match="calib_cfg.steps is missing"):
         CalibrationSettings.parse(cfg.calib_cfg)
+
+
+@pytest.mark.parametrize(
+    "given", [None, {}, {"save": {"filename": "q.pth"}}, {"pictures": None, "save": {}}]
+)
+def test_packed_is_an_option_of_the_saving_hook(given):
+    cfg = Config(dict(calib_hooks=given))
+    save_packed(cfg)
+    hooks = [hook for hook, _ in calibration_hooks(cfg)]
+    (save,) = [hook for hook in hooks if isinstance(hook, SaveQuantizedHook)]
+    assert save.packed and save.filename == (given or {}).get("save", {}).get(
+        "filename", "quantized.pth"
+    )
+    assert any(isinstance(hook, DetectionPictureHook) for hook in hooks) == (
+        "pictures" not in (given or {})
+    )
+
+
+def test_packed_without_a_checkpoint_is_refused():
+    with pytest.raises(ConfigError, match="--packed: calib_hooks.save = None"):
+        save_packed(Config(dict(calib_hooks=dict(save=None))))

@@ -7,7 +7,7 @@ arrays, configs, whole objects) it would refuse; here it becomes inert, since on
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -15,6 +15,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 from mmptq.errors import CheckpointError
+from mmptq.fileio import plain
 
 _UNKNOWN = re.compile(r"GLOBAL (.+?) was not an allowed global")
 _WRONG_CONTAINER = re.compile(r"Can only (\w+) .*but got <class 'inert\.(\d+)'>")
@@ -99,6 +100,17 @@ def read_checkpoint(path: str) -> Any:
             f"cannot read the checkpoint {path} ({_reason(error)}); give a file or URL of weights "
             "saved by torch.save(model.state_dict(), ...)"
         ) from error
+
+
+def read_meta(path: str) -> dict[str, Any]:
+    """What a checkpoint says beside its weights, in plain types; empty if it says nothing.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    content = read_checkpoint(path)
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    return plain(meta) if isinstance(meta, Mapping) else {}
 
 
 @contextmanager

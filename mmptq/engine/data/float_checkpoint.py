@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from mmptq.engine.data.checkpoint_reader import Inert, read_checkpoint
 from mmptq.engine.data.weight_tree import WeightTree, find_branch, state_of
 from mmptq.errors import CheckpointError
-from mmptq.models import PLAN_KEY, QuantModel
+from mmptq.models import PACKED_KEY, PLAN_KEY, QuantModel
 
 
 def load_float_checkpoint(model: QuantModel, path: str, key: str | None = None) -> None:
@@ -40,17 +40,20 @@ def load_float_checkpoint(model: QuantModel, path: str, key: str | None = None) 
 
 
 def load_checkpoint(model: QuantModel, path: str, key: str | None = None) -> None:
-    """Load a quantized checkpoint, which checks itself, or a float one.
+    """Load a quantized checkpoint (packed or not), which checks itself, or a float one.
 
     Raises:
-        CheckpointError: Not readable, or of another model.
+        CheckpointError: Not readable, damaged, or of another model.
     """
     tree = _read_tree(path)
     quantized = _quantized_branch(tree)
     if quantized is None:
         _load_float(model, tree, path, key)
-    else:
+        return
+    try:
         model.load_state_dict(state_of(quantized, WeightTree(), ""), strict=False)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def learned_names(model: nn.Module) -> set[str]:
@@ -85,7 +88,8 @@ def _no_state_dict(path: str, found: str) -> CheckpointError:
 
 
 def _quantized_branch(tree: WeightTree) -> WeightTree | None:
-    return next((node for node in tree.walk() if PLAN_KEY in node.children), None)
+    keys = {PLAN_KEY, PACKED_KEY}
+    return next((node for node in tree.walk() if not keys.isdisjoint(node.children)), None)
 
 
 def _load_float(model: QuantModel, tree: WeightTree, path: str, key: str | None) -> None:
