@@ -17,6 +17,8 @@ from mmengine.runner import load_checkpoint
 from mmptq.engine import LossEvaluator
 from mmptq.errors import MmptqError
 from mmptq.evaluation import model_cost
+from mmptq.hooks.save import save_checkpoint
+from mmptq.models import stays_float
 from tests.conformance.families import RECIPES, Family, load_families
 from tests.conformance.project import make_images
 from tests.conformance.recipes import FamilyRun, matched, sums, training_loss
@@ -91,15 +93,22 @@ def check_mmse_w8a8(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
 
 
 def check_reload(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
-    """A model built from the dumped config, with the checkpoint loaded by MMEngine, is the same."""
+    """A model built from the dumped config, with the checkpoint loaded by MMEngine, is the same.
+
+    So it is with the checkpoint packed, in which every quantized weight is a code.
+    """
     runner, _ = run.mmse
     work_dir = Path(runner.work_dir)
-    cfg = Config.fromfile(work_dir / Path(runner.cfg.filename).name)
-    model = MODELS.build(cfg.model).eval()
-    load_checkpoint(model, str(work_dir / "quantized.pth"), map_location="cpu")
-    for wanted, found in zip(run.detect(runner.model), run.detect(model), strict=True):
-        assert found.keys() == wanted.keys()
-        assert all(torch.equal(found[key], value) for key, value in wanted.items())
+    save_checkpoint(work_dir / "packed.pth", runner.model, {}, packed=True)
+    assert not stays_float(runner.model)
+    detected = run.detect(runner.model)
+    for name in ("quantized.pth", "packed.pth"):
+        cfg = Config.fromfile(work_dir / Path(runner.cfg.filename).name)
+        model = MODELS.build(cfg.model).eval()
+        load_checkpoint(model, str(work_dir / name), map_location="cpu")
+        for wanted, found in zip(detected, run.detect(model), strict=True):
+            assert found.keys() == wanted.keys()
+            assert all(torch.equal(found[key], value) for key, value in wanted.items())
 
 
 def check_task_loss(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
