@@ -21,7 +21,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
-from mmptq.engine.data.checkpoint_reader import Inert, read_checkpoint
+from mmptq.engine.data.checkpoint_reader import Inert, read_checkpoint, read_meta
 from mmptq.errors import CheckpointError
 from tests.checkpoint_support import edit
 
@@ -311,3 +311,14 @@ def test_torchscript(tmp_path):
 def test_another_pickle_protocol(tmp_path):
     torch.save({"state_dict": STATE}, tmp_path / "a.pth", pickle_protocol=4)
     assert "torch.save(model.state_dict(), ...)" in refusal(tmp_path / "a.pth")
+
+
+def test_what_a_file_says_beside_its_weights(tmp_path):
+    meta = {"epoch": 3, "classes": ("a", "b"), "made_by": pathlib.Path("x"), 7: np.float32(0.5)}
+    torch.save({"meta": meta, "state_dict": {}}, tmp_path / "a.pth")
+    found = read_meta(str(tmp_path / "a.pth"))
+    assert found["epoch"] == 3 and found["classes"] == ["a", "b"]
+    assert all(type(value) in (int, str, list) for value in found.values())
+    for content in ({"state_dict": {}}, {"meta": None}, [1]):
+        torch.save(content, tmp_path / "b.pth")
+        assert read_meta(str(tmp_path / "b.pth")) == {}
