@@ -14,7 +14,17 @@ FOLDER = Path(__file__).parent
 # Not by mmengine's `mmdet::`, which knows no folder gn+ws.
 STOCK_CONFIGS = Path(mmdet.__file__).parent / ".mim/configs"
 FILES = ("single_stage", "two_stage", "transformers", "backbones")
-RECIPES = ("plan", "mmse_w8a8", "reload", "task_loss", "gptq", "adaround", "bitshrink", "lapq")
+RECIPES = (
+    "plan",
+    "mmse_w8a8",
+    "reload",
+    "export",
+    "task_loss",
+    "gptq",
+    "adaround",
+    "bitshrink",
+    "lapq",
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class Family:
         quick: Whether it belongs to the quick subset.
         refused: Texts of the refusals that are right, by recipe.
         in_float: Kinds of multiply-adds that stay in float, as the plan names them.
+        graph: The most of it that becomes a graph, see :func:`tests.conformance.graphs.most`.
     """
 
     name: str
@@ -40,6 +51,7 @@ class Family:
     quick: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
     in_float: Sequence[str] = ()
+    graph: str = "detector"
 
     def load(self) -> Config:
         """The narrow config, without data and without weights to fetch."""
@@ -84,11 +96,13 @@ def _parse(name: str, entry: dict[str, Any], shared: Mapping[str, Any]) -> Famil
     changes |= entry.pop("changes", {})
     expect = dict(entry.pop("expect", {}))
     in_float = expect.pop("plan", {}).get("in_float", ())
+    graph = expect.pop("export", {}).get("graph", "detector")
     unknown = set(expect) - set(RECIPES) | set(entry) - {"config", "first", "gain", "quick"}
     if unknown:
         raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
     refused = {recipe: outcome["refused"] for recipe, outcome in expect.items()}
-    return Family(name, changes=changes, refused=refused, in_float=in_float, **entry)
+    known = {"refused": refused, "in_float": in_float, "graph": graph}
+    return Family(name, changes=changes, **known, **entry)
 
 
 def dicts(node: Any) -> Iterator[dict[str, Any]]:

@@ -111,6 +111,18 @@ def check_reload(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
             assert all(torch.equal(found[key], value) for key, value in wanted.items())
 
 
+def check_export(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
+    """As much of it becomes a graph as is known."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from tests.conformance.graphs import most
+
+    graph, reasons = most(run)
+    record("graph", graph)
+    record("no_graph", " | ".join(reasons))
+    assert graph == run.family.graph, reasons
+
+
 def check_task_loss(run: FamilyRun, record: Callable[[str, Any], None]) -> None:
     """The loss of the search is the loss that MMDetection trains with."""
     context = run.runner("task_loss").setup()
