@@ -36,9 +36,9 @@ from mmptq.models import QConfig, QuantModel
 from mmptq.runner.launch import read_config
 from mmptq.runner.prepare_config import wrap_model
 from mmptq.runner.random_model import wrapped_model
-from mmptq.runtime import RUNTIMES
 from mmptq.targets import TARGETS
 
+RUNTIMES = ("onnxruntime", "openvino")  # with targets of the same names
 MODELS = {
     "retinanet_demo": "configs/demo/_base_/retinanet_digits.py",
     "faster_rcnn_demo": "configs/demo/_base_/faster_rcnn_digits.py",
@@ -80,7 +80,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--shapes", nargs="+", default=["320x320"], metavar="HxW", help="of R50 and YOLOX-Nano"
     )
-    parser.add_argument("--runtimes", nargs="+", choices=list(RUNTIMES), default=list(RUNTIMES))
+    parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 0], help="0: all")
     parser.add_argument("--bits", nargs=2, type=int, default=[8, 8], metavar=("W", "A"))
     parser.add_argument("--rounds", type=int, default=15)

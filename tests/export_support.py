@@ -11,6 +11,7 @@ from mmptq.algorithms import RangeCalibration
 from mmptq.export.parts import Example
 from tests.calibration_support import MMSE, MakeContext
 
+REAL = ("onnxruntime", "openvino")  # targets that are runtimes, by one name
 CFG = Config({"test_dataloader": {"dataset": {"pipeline": [{"type": "LoadImageFromFile"}]}}})
 W7A8 = {"weight": {"num_bits": 7}, "act": {"num_bits": 8}}
 SCORES = ("retina_cls", "rpn_cls", "fc_cls")

@@ -8,6 +8,7 @@ from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models import QuantModel
 from mmptq.modules import class_name
 from mmptq.quantizers import UniformQuantizer
+from mmptq.runtime import RUNTIMES
 from mmptq.targets import Target
 
 MAX_BITS = 8
@@ -19,11 +20,11 @@ def check_installed(target: Target) -> None:
     Raises:
         ConfigError: One is not.
     """
-    for package in ("onnx", target.runtime):
+    runtime = RUNTIMES[target.runtime]
+    for package in ("onnx", runtime.package):
         if importlib.util.find_spec(package) is None:
-            extra = "openvino" if target.runtime == "openvino" else "onnx"
             raise ConfigError(
-                f"--target {target.name} needs {package}: pip install 'mmptq[{extra}]'"
+                f"--target {target.name} needs {package}: pip install 'mmptq[{runtime.extra}]'"
             )
 
 

@@ -150,7 +150,7 @@ def drop_unread(graph: onnx.GraphProto) -> None:
 
 
 def pack_int4(model: onnx.ModelProto) -> int:
-    """Store weights of at most 4 bits in 4 bits each; the graph computes the same.
+    """Store weights of at most 4 bits, signed or not, in 4 bits each; the graph computes the same.
 
     A cast back to 8 bits follows, which runtimes fold when they load the file: with the 4-bit
     tensor itself in front of DequantizeLinear they compute in float.
@@ -163,13 +163,14 @@ def pack_int4(model: onnx.ModelProto) -> int:
     casts: list[NodeProto] = []
     tensors = []
     for tensor in graph.initializer:
-        codes = numpy_helper.to_array(tensor) if tensor.data_type == TensorProto.INT8 else None
-        if tensor.name not in weights or codes is None or not _fits_4_bits(codes):
+        is_weight = tensor.name in weights and tensor.data_type in _PACKED
+        codes = numpy_helper.to_array(tensor) if is_weight else np.empty(0)
+        if not _fits_4_bits(codes):
             tensors.append(tensor)
             continue
         packed = f"{tensor.name}_int4"
-        tensors.append(_int4(packed, codes))
-        casts.append(helper.make_node("Cast", [packed], [tensor.name], to=TensorProto.INT8))
+        tensors.append(_int4(packed, codes, _PACKED[tensor.data_type]))
+        casts.append(helper.make_node("Cast", [packed], [tensor.name], to=tensor.data_type))
     if casts:
         _replace(graph.initializer, tensors)
         _replace(graph.node, [*casts, *graph.node])
@@ -178,15 +179,19 @@ def pack_int4(model: onnx.ModelProto) -> int:
     return len(casts)
 
 
+_PACKED = {TensorProto.INT8: TensorProto.INT4, TensorProto.UINT8: TensorProto.UINT4}
+
+
 def _fits_4_bits(codes: np.ndarray) -> bool:
-    return bool(codes.size) and codes.min() >= -8 and codes.max() <= 7
+    low, high = (-8, 7) if codes.dtype == np.int8 else (0, 15)
+    return bool(codes.size) and codes.min() >= low and codes.max() <= high
 
 
-def _int4(name: str, codes: np.ndarray) -> TensorProto:
+def _int4(name: str, codes: np.ndarray, kind: int) -> TensorProto:
     flat = codes.flatten().astype(np.int8)
     pairs = np.append(flat, np.zeros(len(flat) % 2, np.int8)).reshape(-1, 2)
     raw = ((pairs[:, 0] & 15) | ((pairs[:, 1] & 15) << 4)).astype(np.uint8)
-    return helper.make_tensor(name, TensorProto.INT4, codes.shape, raw.tobytes(), raw=True)
+    return helper.make_tensor(name, kind, codes.shape, raw.tobytes(), raw=True)
 
 
 def _is_constant(node: NodeProto) -> bool:

@@ -104,7 +104,7 @@ def emitting(model: QuantModel) -> Iterator[None]:
                 stack.enter_context(
                     attribute(layer, "quantized_weight", partial(emit, layer.weight))
                 )
-            if layer.bias_correction is not None:
+            if layer.bias_correction is not None and _always_corrected(layer):
                 stack.enter_context(_corrected_bias(layer))
             # The runtime rounds biases itself.
             stack.enter_context(attribute(layer, "int32_bias", frozenset()))
@@ -118,6 +118,15 @@ def _emitter(
     _EMITTED[key] = emitted
     stack.callback(_EMITTED.pop, key)
     return lambda x: function.apply(x, quantizer.scale, quantizer.zero_point, key)
+
+
+def _always_corrected(layer: Any) -> bool:
+    """Whether every call has a quantizer on; else the graph itself adds corrections, or none."""
+    weight = layer.weight_quantizer
+    if weight is not None and weight.enabled:
+        return True
+    readers = [layer.reader(call) for call in range(layer.calls or 1)]
+    return all(reader is not None and reader.enabled for reader in readers)
 
 
 @contextmanager

@@ -96,8 +96,7 @@ class OnnxRuntimeSession(Session):
         import onnxruntime
 
         with tempfile.TemporaryDirectory() as folder:
-            options = onnxruntime.SessionOptions()
-            options.log_severity_level = 3
+            options = self._options()
             options.optimized_model_filepath = str(Path(folder) / "fused.onnx")
             onnxruntime.InferenceSession(self._path, options, providers=["CPUExecutionProvider"])
             nodes = onnx.load(options.optimized_model_filepath).graph.node
@@ -110,8 +109,7 @@ class OnnxRuntimeSession(Session):
 
         self._path = path
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options = self._options()
         if threads:
             options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(
@@ -120,8 +118,26 @@ class OnnxRuntimeSession(Session):
         self.inputs = tuple(node.name for node in self._session.get_inputs())
         self.outputs = tuple(node.name for node in self._session.get_outputs())
 
+    def _options(self) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        return options
+
     def _metadata(self) -> Mapping[str, str]:
         return self._session.get_modelmeta().custom_metadata_map
+
+
+class ReferenceSession(OnnxRuntimeSession):
+    """ONNX Runtime, every operator as it stands in the file: what the graph says, in float."""
+
+    def _options(self) -> Any:
+        import onnxruntime
+
+        options = super()._options()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        return options
 
 
 class OpenVinoSession(Session):
@@ -176,6 +192,7 @@ def _openvino_core() -> Any:
 RUNTIMES: dict[str, type[Session]] = {
     "onnxruntime": OnnxRuntimeSession,
     "openvino": OpenVinoSession,
+    "reference": ReferenceSession,
 }
 
 

@@ -5,8 +5,7 @@ from mmptq.targets.base import Target
 GENERIC = Target(
     name="generic",
     summary="whatever reads ONNX with 8-bit weights",
-    runtime="onnxruntime",
+    runtime="reference",
     weight_zero_points=True,
     int4=False,
-    int32_bias=True,  # of ONNX Runtime, in which the graph is checked
 )

@@ -5,9 +5,8 @@ from mmptq.targets.base import Target
 TENSORRT = Target(
     name="tensorrt",
     summary="layers with signed codes and no zero points (configs/_base_/quant/w8a8_tensorrt.py)",
-    runtime="onnxruntime",
+    runtime="reference",
     zero_points=False,
     unsigned=False,
     int4=False,
-    int32_bias=True,  # of ONNX Runtime, in which the graph is checked
 )

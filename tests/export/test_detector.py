@@ -15,16 +15,16 @@ from mmptq.export.graph_check import check_graph  # noqa: E402
 from mmptq.export.kinds import make_part  # noqa: E402
 from mmptq.export.network import SessionNetwork  # noqa: E402
 from mmptq.export.verify import verify  # noqa: E402
-from mmptq.runtime import RUNTIMES, open_session  # noqa: E402
+from mmptq.runtime import open_session  # noqa: E402
 from mmptq.targets import TARGETS  # noqa: E402
 from tests.calibration_support import make_context  # noqa: E402, F401
-from tests.export_support import CFG, Make, example, make_model  # noqa: E402, F401
+from tests.export_support import CFG, REAL, Make, example, make_model  # noqa: E402, F401
 from tests.stock_models import build_stock  # noqa: E402
 
 FAMILIES = ("retinanet", "faster_rcnn")
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", REAL)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_float_detector_is_mmdetections(
     family: str,
@@ -51,7 +51,7 @@ def test_a_float_detector_is_mmdetections(
                 assert like.close, like
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", REAL)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_quantized_detector(
     family: str,

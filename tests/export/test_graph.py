@@ -26,7 +26,7 @@ def weight(name: str, codes: np.ndarray) -> list[Any]:
     return [
         constant(f"{name}_codes", codes),
         constant(f"{name}_scale", np.float32(0.5)),
-        constant(f"{name}_zero", np.int8(0)),
+        constant(f"{name}_zero", codes.dtype.type(0)),
         helper.make_node(
             "DequantizeLinear", [f"{name}_{part}" for part in ("codes", "scale", "zero")], [name]
         ),
@@ -60,16 +60,19 @@ def test_other_weights_stay_apart() -> None:
     assert sum(n.op_type == "DequantizeLinear" for n in graph.graph.node) == 2
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (4, 1)])
-def test_four_bits_are_stored_in_four(shape: tuple[int, ...]) -> None:
-    codes = np.random.default_rng(0).integers(-8, 8, shape).astype(np.int8)
+def test_four_bits_are_stored_in_four(shape: tuple[int, ...], dtype: Any) -> None:
+    low = -8 if dtype is np.int8 else 0
+    codes = np.random.default_rng(0).integers(low, low + 16, shape).astype(dtype)
     graph = model([*weight("a", codes), helper.make_node("Add", ["a", "x"], ["y"])])
     share_constants(graph.graph)
     x = np.zeros(shape[-1], np.float32)
     (expected,) = ReferenceEvaluator(graph).run(None, {"x": x})
     assert pack_int4(graph) == 1
     onnx.checker.check_model(graph)
-    packed = next(t for t in graph.graph.initializer if t.data_type == TensorProto.INT4)
+    kind = TensorProto.INT4 if dtype is np.int8 else TensorProto.UINT4
+    packed = next(t for t in graph.graph.initializer if t.data_type == kind)
     assert len(packed.raw_data) == (codes.size + 1) // 2
     np.testing.assert_array_equal(ReferenceEvaluator(graph).run(None, {"x": x})[0], expected)
 

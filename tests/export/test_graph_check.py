@@ -11,12 +11,11 @@ from mmptq.errors import ConfigError  # noqa: E402
 from mmptq.export.export import export_float  # noqa: E402
 from mmptq.export.graph_check import check_graph  # noqa: E402
 from mmptq.export.kinds import make_part  # noqa: E402
-from mmptq.runtime import RUNTIMES  # noqa: E402
 from tests.calibration_support import make_context  # noqa: E402, F401
-from tests.export_support import Make, example, make_model  # noqa: E402, F401
+from tests.export_support import REAL, Make, example, make_model  # noqa: E402, F401
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", REAL)
 @pytest.mark.parametrize("name", ["heads", "detector"])
 def test_sizes_that_the_exporter_fixed_are_found(
     name: str,

@@ -20,6 +20,7 @@ from mmptq.export.verify import verify  # noqa: E402
 from mmptq.runtime import RUNTIMES, open_session  # noqa: E402
 from mmptq.targets import TARGETS  # noqa: E402
 from tests.calibration_support import MakeContext, make_context  # noqa: E402, F401
+from tests.export_support import REAL  # noqa: E402
 
 CFG = Config({"test_dataloader": {"dataset": {"pipeline": [{"type": "LoadImageFromFile"}]}}})
 W7A8 = {"weight": {"num_bits": 7}, "act": {"num_bits": 8}}
@@ -35,7 +36,7 @@ def example(height: int, width: int) -> dict[str, torch.Tensor]:
 @pytest.fixture
 def exported(make_context: MakeContext) -> Callable[..., Exported]:  # noqa: F811
     def make(runtime: str, qconfig: Any = W7A8, **kind: Any) -> Exported:
-        pytest.importorskip(runtime)
+        pytest.importorskip(RUNTIMES[TARGETS[runtime].runtime].package)
         context = make_context("retinanet", qconfig=qconfig)
         torch.manual_seed(0)
         images = [example(64, 96), example(96, 64)]
@@ -56,7 +57,7 @@ def check(made: Exported, runtime: str, folder: Path, graph: Any = None) -> Veri
     return verify(part, model, graph, paths, runtime, images)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", REAL)
 @pytest.mark.parametrize("weight_bits", [4, 7])
 def test_a_runtime_computes_the_simulation(
     runtime: str, weight_bits: int, exported: Any, tmp_path: Path
@@ -76,6 +77,21 @@ def test_a_runtime_computes_the_simulation(
     assert found.milliseconds > 0 < found.float_milliseconds
     assert found.to_dict()["layers"][0]["name"] == "backbone.conv1"
     assert "products in integers" in str(found.table().columns[0]._cells)
+
+
+@pytest.mark.parametrize("target", ["generic", "tensorrt"])
+def test_graphs_for_other_readers_are_checked_as_they_stand(
+    target: str, exported: Any, tmp_path: Path
+) -> None:
+    """Eight bits, on any CPU."""
+    act: dict[str, Any] = {"num_bits": 8}
+    if target == "tensorrt":
+        act |= {"symmetric": True, "type": "SignedQuantizer"}
+    made = exported(target, {"weight": {"num_bits": 8}, "act": act})
+    found = check(made, TARGETS[target].runtime, tmp_path)
+    found.raise_for_layers()
+    assert min(layer.equal for layer in found.layers) > 0.99
+    assert found.distance < 1e-3 and found.integers == 0 < found.products
 
 
 def test_a_wrong_layer_is_found(exported: Any, tmp_path: Path) -> None:
@@ -102,7 +118,7 @@ def test_a_layer_that_is_not_there_is_missed(exported: Any, tmp_path: Path) -> N
         check((model, part, graph, images), "onnxruntime", tmp_path)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", REAL)
 def test_the_file_takes_images_of_any_size_and_tells_what_it_is(
     runtime: str, exported: Any, tmp_path: Path
 ) -> None:

@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_runs_and_knows_its_metadata(runtime: str, path: Path) -> None:
-    pytest.importorskip(runtime)
+    pytest.importorskip(RUNTIMES[runtime].package)
     opened = open_session(path, runtime, threads=1)
     assert opened.inputs == ("x",) and opened.outputs == ("b", "a")
     found = opened.run({"x": np.array([-1.0, 2.0], np.float32)})
@@ -41,9 +41,10 @@ def test_runs_and_knows_its_metadata(runtime: str, path: Path) -> None:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_a_damaged_file(runtime: str, tmp_path: Path) -> None:
-    pytest.importorskip(runtime)
+    package = RUNTIMES[runtime].package
+    pytest.importorskip(package)
     (tmp_path / "m.onnx").write_bytes(b"garbage")
-    with pytest.raises(MmptqError, match=rf"{runtime} cannot open .*m\.onnx"):
+    with pytest.raises(MmptqError, match=rf"{package} cannot open .*m\.onnx"):
         open_session(tmp_path / "m.onnx", runtime)
 
 
