@@ -18,7 +18,9 @@ from mmptq.engine import CalibrationContext, StageStore
 from mmptq.models import QConfig, QuantDetector
 
 MMSE = {"type": "LpNormObserver", "p": 2.0}
-W4A4 = {"weight": {"num_bits": 4}, "act": {"num_bits": 4}}
+W4A4: dict[str, Any] = {"weight": {"num_bits": 4}, "act": {"num_bits": 4}}
+# With quantizers in front of additions and pools.
+WITH_OUTPUTS = {**W4A4, "target": {"type": "onnxruntime", "quantize_outputs": True}}
 
 
 def _assigner(positive: float, negative: float) -> dict[str, Any]:

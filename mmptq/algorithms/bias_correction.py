@@ -13,7 +13,7 @@ from mmptq.engine.units.mean_errors import MeanError
 from mmptq.engine.units.walk import NetworkWalk
 from mmptq.engine.units.waves import waves
 from mmptq.errors import ConfigError, NumericalError
-from mmptq.models import QuantModel
+from mmptq.models import OUTPUT, QuantModel
 from mmptq.modules import QuantLayer, QuantOperand
 from mmptq.registry import STEPS
 
@@ -107,8 +107,11 @@ def _mean_errors(
     ahead: list[str],
 ) -> dict[str, Tensor]:
     """What the mean output of each of ``layers`` lacks; ``ahead`` are those still to come."""
-    errors = {name: MeanError(layer, context.data.num_images) for name, layer in layers.items()}
+    # By what is watched: what reads a layer's output, where there is one, sees it before its ReLU.
+    found = {name: MeanError(layer, context.data.num_images) for name, layer in layers.items()}
+    at = {name: name if x.output is None else f"{name}.{OUTPUT}" for name, x in layers.items()}
+    errors = {at[name]: error for name, error in found.items()}
     walk.see_float({name: error.add_float() for name, error in errors.items()}, ahead)
     unfinished = [*layers, *ahead]
     walk.see_quantized({name: error.add_quantized() for name, error in errors.items()}, unfinished)
-    return {name: error.mean() for name, error in errors.items()}
+    return {name: error.mean() for name, error in found.items()}

@@ -86,7 +86,8 @@ def overrides(blamed: list[Blame], plan: Plan) -> list[dict[str, Any]]:
     for blame in blamed:
         for name in blame.layers:
             if name not in changes:
-                site = layers[name].inputs[0]
+                # All calls that read through a quantizer have one spec.
+                site = next((s for s in layers[name].inputs if s is not None), None)
                 act = None if site is None else asdict(sites[site])
                 weight = layers[name].weight
                 changes[name] = {"weight": weight and asdict(weight), "act": act}

@@ -9,7 +9,8 @@ from rich.text import Text
 
 from mmptq.evaluation.cost import PRODUCTS, LayerCost, ModelCost
 from mmptq.evaluation.profile import LayerProfile
-from mmptq.models import LayerPlan, Plan, SitePlan, TensorSpec
+from mmptq.models import OUTPUT, LayerPlan, Plan, SitePlan, TensorSpec
+from mmptq.modules import OUTPUTS
 
 _FLOAT = "float"
 
@@ -37,7 +38,8 @@ def plan_table(plan: Plan, cost: ModelCost) -> Group:
             described = (
                 " ".join(entry.roles),
                 _describe_weight(entry.weight, layer.profile),
-                _describe_input(entry, sites, readers),
+                _describe_input(entry, sites, readers)
+                + _describe_output(planned.get(f"{layer.name}.{OUTPUT}"), sites),
             )
         table.add_row(
             layer.name,
@@ -70,6 +72,8 @@ def plan_summary(plan: Plan, cost: ModelCost) -> list[str]:
         f"{cost.macs * 1024 / 1e9:,.1f} G -> {cost.gbops:,.1f} G "
         f"({cost.macs * 1024 / max(cost.bops, 1):.1f}x)",
     ]
+    if plan.target is not None:
+        lines.append(_describe_target(plan))
     planned = {layer.name for layer in plan.layers}
     by_choice = [x.name for x in executed if x.name in planned and not x.quantized]
     unsupported = [x for x in executed if x.name not in planned]
@@ -136,6 +140,19 @@ def _describe_input(layer: LayerPlan, sites: dict[str, SitePlan], readers: dict[
     if owners:
         return f"{text}, shared with {', '.join(sorted(owners))}"
     return f"{text}, shared" if max(readers[name] for name in names) > 1 else text
+
+
+def _describe_output(output: LayerPlan | None, sites: dict[str, SitePlan]) -> str:
+    names = [site for site in output.inputs if site is not None] if output else []
+    return f"; output {_describe(sites[names[0]].spec)}" if names else ""
+
+
+def _describe_target(plan: Plan) -> str:
+    outputs = sum(layer.kind in OUTPUTS for layer in plan.layers)
+    return (
+        f"target {plan.target}: quantized outputs of {outputs} layers, rounded biases in "
+        f"{len(plan.int32_bias)} calls of layers"
+    )
 
 
 def _count(number: float) -> str:

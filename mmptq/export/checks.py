@@ -5,7 +5,7 @@ import importlib.util
 from mmcv.ops import DeformConv2d, ModulatedDeformConv2d
 
 from mmptq.errors import CheckpointError, ConfigError
-from mmptq.models import QuantModel
+from mmptq.models import Plan, QuantModel
 from mmptq.modules import class_name
 from mmptq.quantizers import UniformQuantizer
 from mmptq.runtime import RUNTIMES
@@ -58,6 +58,26 @@ def check_exportable(model: QuantModel, target: Target) -> None:
             _check_bits(name, kind, quantizer)
     for name, quantizer in sites.items():
         _check_target(name, quantizer, target)
+
+
+def target_note(plan: Plan, target: Target) -> str | None:
+    """One line where a plan was made for another runtime than it is exported for.
+
+    Returns:
+        ``None`` where there is nothing to say.
+    """
+    rounds = bool(plan.int32_bias)
+    remedy = f"to have both equal, quantize with qconfig.target={target.name}"
+    if rounds and not target.int32_bias:
+        difference = "which keeps biases as they are where the simulation rounds them; " + remedy
+    elif target.int32_bias and not rounds:
+        difference = "which rounds biases where the simulation keeps them as they are; " + remedy
+    elif plan.target in (None, target.name):
+        return None
+    else:
+        difference = "whose rules are the same for it"
+    made = "no target" if plan.target is None else plan.target
+    return f"the checkpoint was made for {made} and is exported for {target.name}, {difference}"
 
 
 def _check_bits(name: str, kind: str, quantizer: UniformQuantizer) -> None:

@@ -108,8 +108,9 @@ def share_constants(graph: onnx.GraphProto) -> None:
     """Make initializers of all constants; equal nodes of quantizers read the same ones.
 
     A weight that several calls read is there once, and so are Q and DQ of a tensor that several
-    layers read. Anything else stays apart, however equal: ONNX Runtime derives names of tensors
-    that it adds from those of biases and zero points.
+    layers read, also where one of them reads what another has quantized. Anything else stays apart,
+    however equal: ONNX Runtime derives names of tensors that it adds from those of biases and zero
+    points.
     """
     content: dict[str, Any] = {}
     for node in filter(_is_constant, graph.node):
@@ -121,6 +122,7 @@ def share_constants(graph: onnx.GraphProto) -> None:
     seen: dict[Any, str] = {}
     renamed: dict[str, str] = {}
     nodes = []
+    codes: dict[Any, str] = {}  # what a quantizer would make of a tensor that codes were made of
     for node in graph.node:
         if _is_constant(node):
             continue
@@ -129,12 +131,23 @@ def share_constants(graph: onnx.GraphProto) -> None:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Clip"):
             inputs = tuple(content.get(name, name) for name in node.input)
             key = (node.op_type, inputs, tuple(map(str, node.attribute)))
-            first = seen.setdefault(key, node.output[0])
+            first = codes.get(key) or seen.setdefault(key, node.output[0])
+            _note_codes(codes, node, key)
             if first != node.output[0]:
                 renamed[node.output[0]] = first
                 continue
         nodes.append(node)
     _replace(graph.node, nodes)
+
+
+def _note_codes(codes: dict[Any, str], node: NodeProto, key: Any) -> None:
+    """DQ gives values that Q in the same steps makes the same codes of; a clip is one for good."""
+    kind, inputs, attributes = key
+    output = node.output[0]
+    if kind == "DequantizeLinear":
+        codes["QuantizeLinear", (output, *inputs[1:]), attributes] = node.input[0]
+    elif kind == "Clip":
+        codes[kind, (output, *inputs[1:]), attributes] = output
 
 
 def drop_unread(graph: onnx.GraphProto) -> None:

@@ -81,10 +81,13 @@ def row_scalars(row: ResultRow) -> dict[str, float]:
 def describe_plan(plan: Plan) -> str:
     """One line: how many weights and inputs are quantized to how many bits."""
     sites = {site.name: site.spec for site in plan.sites}
-    inputs = [None if x.inputs[0] is None else sites[x.inputs[0]] for x in plan.layers]
+    layers = [x for x in plan.layers if x.host == x.name]
+    inputs = [None if x.inputs[0] is None else sites[x.inputs[0]] for x in layers]
+    outputs = len(plan.layers) - len(layers)
     return (
-        f"quantization plan, scope {plan.scope}: {len(plan.layers)} layers; weights "
-        f"{_tally([x.weight for x in plan.layers])}; inputs {_tally(inputs)} through "
+        f"quantization plan, scope {plan.scope}: {len(layers)} layers; weights "
+        f"{_tally([x.weight for x in layers])}; inputs {_tally(inputs)}"
+        f"{f' and outputs of {outputs} layers' if outputs else ''} through "
         f"{len(sites)} quantizers; {len(plan.folds)} batch norms folded"
     )
 

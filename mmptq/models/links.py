@@ -19,7 +19,7 @@ from mmptq.modules import in_channels, out_channels
 # What autograd calls the operations that commute: f(s x) = s f(x) for any s > 0.
 _ELEMENTWISE = frozenset({"Relu", "LeakyRelu"})
 # These leave every channel to itself where the channels lie before two axes of space.
-_SPATIAL = frozenset(
+SPATIAL = frozenset(
     {
         "MaxPool2DWithIndices",
         "AdaptiveMaxPool2D",
@@ -133,7 +133,7 @@ def find_links(
         layer: Any = model.get_submodule(after)
         if not has_own_weight(layer, owners):
             continue
-        passing = _ELEMENTWISE | _SPATIAL if layer.weight.dim() == 4 else _ELEMENTWISE
+        passing = _ELEMENTWISE | SPATIAL if layer.weight.dim() == 4 else _ELEMENTWISE
         sources = {_source(node, written, readers.counts, norms, passing) for node in nodes}
         source = sources.pop()
         # What has one reader was read once: as many calls of both are the same calls.

@@ -5,7 +5,7 @@ that a float model needs to take the quantized model's structure.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,23 +14,32 @@ from torch import Tensor, nn
 
 from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models.chains import fused_calls
+from mmptq.models.outputs import OUTPUT, OutputCalls, find_outputs, output_calls, with_outputs
 from mmptq.models.qconfig import QConfig
+from mmptq.models.sites import Act, SitePlan, assign_sites
 from mmptq.models.specs import TensorSpec
 from mmptq.models.trace import Trace
-from mmptq.modules import Operand, QuantLayer, class_name, factor_axis, quantized_class
+from mmptq.modules import (
+    OUTPUTS,
+    Operand,
+    Output,
+    QuantLayer,
+    class_name,
+    factor_axis,
+    quantized_class,
+)
 
 PLAN_VERSION = 1
-
-Act = tuple[TensorSpec, int | None]  # how a tensor is quantized, and how many channels have a step
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One quantizable layer.
+    """One quantizable layer, or what reads the output of one.
 
     Args:
         name: Module name in the detector.
-        kind: Class name of the float layer, of the one that the model was built with.
+        kind: Class name of the float layer, of the one that the model was built with; a key of
+            :data:`mmptq.modules.OUTPUTS` for what reads an output.
         roles: ``backbone``, ``neck`` or ``head``, and ``first`` or ``last``.
         weight: Spec of the weight, ``None`` for float or where there is none (an operand of a
             product of two activations).
@@ -44,25 +53,10 @@ class LayerPlan:
     weight: TensorSpec | None
     inputs: tuple[str | None, ...]
 
-
-@dataclass(frozen=True)
-class SitePlan:
-    """One activation quantizer.
-
-    Args:
-        name: ``<owner>:<call>``, the first layer and call that reads through it.
-        owner: The layer in whose state dict it is.
-        spec: How the tensor is quantized.
-        watch: ``(layer, call)`` pairs at which each tensor of the site is read for the first time;
-            whoever observes there sees every tensor once.
-        channels: Each has a step of its own; ``None``: one step for the tensor.
-    """
-
-    name: str
-    owner: str
-    spec: TensorSpec
-    watch: tuple[tuple[str, int], ...]
-    channels: int | None = None
+    @property
+    def host(self) -> str:
+        """The layer whose output it reads, or its own name: a module of the float model."""
+        return self.name.removesuffix(f".{OUTPUT}") if self.kind in OUTPUTS else self.name
 
 
 @dataclass(frozen=True)
@@ -158,6 +152,8 @@ def quantizable_layers(model: nn.Module) -> list[str]:
 
 
 def _is_quantizable(module: nn.Module) -> bool:
+    if isinstance(module, Output):  # a part of a layer
+        return False
     return isinstance(module, QuantLayer) or quantized_class(module) is not None
 
 
@@ -173,27 +169,20 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
         ConfigError: A pattern matches no layer, or nothing at all would be quantized.
     """
     names = quantizable_layers(model)
-    qconfig.check_patterns(names)
-    roles = {name: layer_roles(name, trace) for name in trace.calls}
-    specs = {name: qconfig.resolve(name, roles[name]) for name in trace.calls}
-    for name in specs:
-        if isinstance(model.get_submodule(name), Operand):
-            specs[name] = (None, specs[name][1])
-    if all(weight is None and act is None for weight, act in specs.values()):
-        raise ConfigError("qconfig leaves every layer in float; set qconfig.weight or qconfig.act")
-    acts = {name: _granular(model.get_submodule(name), s[1]) for name, s in specs.items()}
-    readers, sites = assign_sites(trace, acts, qconfig.per_call)
-    layers = tuple(
-        LayerPlan(
-            name,
-            class_name(model.get_submodule(name)),
-            roles[name],
-            specs[name][0],
-            readers[name],
-        )
-        for name in trace.calls
-    )
+    entries = {name: _entry(model, name, trace, qconfig) for name in trace.calls}
     folds = tuple(trace.batch_norms) if qconfig.fold_bn else ()
+    layers, sites = _resolved(trace.calls, entries, qconfig)
+    outputs: list[OutputCalls] = []
+    if qconfig.target is not None and qconfig.target.quantize_outputs:
+        outputs = find_outputs(model, trace, layers, sites, folds)
+    qconfig.check_patterns([*names, *(output.name for output in outputs)])
+    if all(entry.weight is None and entry.act is None for entry in entries.values()):
+        raise ConfigError("qconfig leaves every layer in float; set qconfig.weight or qconfig.act")
+    read = {x.name: _output_entry(x, entries[x.layer], qconfig) for x in outputs}
+    outputs = [x for x in outputs if read[x.name].act is not None]
+    if outputs:
+        calls = with_outputs(trace.calls, outputs)
+        layers, sites = _resolved(calls, {**entries, **read}, qconfig)
     unplanned = tuple(name for name in names if name not in trace.calls)
     weights = tuple(n for n in trace.calls if hasattr(model.get_submodule(n), "folded_from"))
     # A norm that stays has statistics of its own: no factor passes it.
@@ -204,6 +193,7 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
     )
     target = qconfig.target
     rounds = target is not None and target.int32_bias
+    fused = {*fused_calls(trace.chains, layers, folds), *output_calls(outputs)}
     return Plan(
         type(model).__name__,
         qconfig.scope,
@@ -214,8 +204,43 @@ def build_plan(model: nn.Module, trace: Trace, qconfig: QConfig) -> Plan:
         weights,
         links,
         None if target is None else target.name,
-        fused_calls(trace.chains, layers, folds) if rounds else (),
+        tuple(sorted(fused)) if rounds else (),
     )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """What the qconfig says of one layer."""
+
+    kind: str
+    roles: tuple[str, ...]
+    weight: TensorSpec | None
+    act: Act | None
+
+
+def _entry(model: nn.Module, name: str, trace: Trace, qconfig: QConfig) -> _Entry:
+    layer, roles = model.get_submodule(name), layer_roles(name, trace)
+    weight, act = qconfig.resolve(name, roles)
+    weight = None if isinstance(layer, Operand) else weight
+    return _Entry(class_name(layer), roles, weight, _granular(layer, act))
+
+
+def _output_entry(output: OutputCalls, layer: _Entry, qconfig: QConfig) -> _Entry:
+    """Of the same kind of codes as the layer's input, with bits of its own."""
+    assert layer.act is not None
+    spec = qconfig.resolve_output(output.layer, output.name, layer.act[0])
+    act = None if spec is None else (spec, None)
+    return _Entry(output.kind, layer.roles[:1], None, act)
+
+
+def _resolved(
+    calls: Mapping[str, Sequence[int | None]], entries: Mapping[str, _Entry], qconfig: QConfig
+) -> tuple[tuple[LayerPlan, ...], tuple[SitePlan, ...]]:
+    """The plans of layers that read these tensors, and of the sites that they read through."""
+    acts = {name: entries[name].act for name in calls}
+    readers, sites = assign_sites(calls, acts, qconfig.per_call)
+    found = ((name, entries[name], readers[name]) for name in calls)
+    return tuple(LayerPlan(n, e.kind, e.roles, e.weight, sites) for n, e, sites in found), sites
 
 
 def _granular(layer: Any, spec: TensorSpec | None) -> Act | None:
@@ -232,60 +257,3 @@ def layer_roles(name: str, trace: Trace) -> tuple[str, ...]:
     section = top if top in ("backbone", "neck") else "head"
     edges = (("first", trace.first), ("last", trace.last))
     return (section, *(role for role, members in edges if name in members))
-
-
-def assign_sites(
-    trace: Trace, acts: Mapping[str, Act | None], per_call: bool
-) -> tuple[dict[str, tuple[str | None, ...]], tuple[SitePlan, ...]]:
-    """One site for each (tensor, act); without ``per_call`` one for all calls of a layer.
-
-    Args:
-        trace: Which tensor each call of each layer reads.
-        acts: The input's spec of each layer, and the number of its steps.
-        per_call: Whether the calls of a layer keep quantizers of their own.
-
-    Returns:
-        The site names that each layer's calls read through, and the sites.
-    """
-    groups = _Groups()
-    for name, tensors in trace.calls.items():
-        act = acts[name]
-        if act is not None and not per_call:
-            for tensor in tensors[1:]:
-                groups.join((tensors[0], act), (tensor, act))
-    # group -> tensor -> its first reader
-    watch: dict[Any, dict[int, tuple[str, int]]] = {}
-    names: dict[Any, str] = {}
-    readers: dict[str, tuple[str | None, ...]] = {}
-    for name, tensors in trace.calls.items():
-        act = acts[name]
-        if act is None:
-            readers[name] = (None,)
-            continue
-        reads = []
-        for call, tensor in enumerate(tensors):
-            group = groups.find((tensor, act))
-            reads.append(names.setdefault(group, f"{name}:{call}"))
-            watch.setdefault(group, {}).setdefault(tensor, (name, call))
-        readers[name] = (reads[0],) if len(set(reads)) == 1 else tuple(reads)
-    sites = tuple(
-        SitePlan(name, name.rpartition(":")[0], spec, tuple(watch[group].values()), channels)
-        for group, name in names.items()
-        for spec, channels in (group[1],)
-    )
-    return readers, sites
-
-
-class _Groups:
-    """Disjoint sets."""
-
-    def __init__(self) -> None:
-        self._parent: dict[Any, Any] = {}
-
-    def find(self, item: Any) -> Any:
-        while self._parent.get(item, item) != item:
-            item = self._parent[item]
-        return item
-
-    def join(self, a: Any, b: Any) -> None:
-        self._parent[self.find(b)] = self.find(a)

@@ -108,6 +108,23 @@ class QConfig:
                 break
         return (weight, act) if self.target is None else _allowed(weight, act, self.target)
 
+    def resolve_output(self, layer: str, name: str, act: TensorSpec) -> TensorSpec | None:
+        """Spec of what reads the output of ``layer``; ``None`` means float.
+
+        Args:
+            layer: Name of the layer.
+            name: Of what reads its output. An override changes it whose pattern matches this name,
+                but not the layer's own.
+            act: Spec of the layer's input.
+        """
+        assert self.target is not None
+        spec: TensorSpec | None = replace(act, num_bits=self.target.output_bits)
+        for override in self.overrides:
+            if override.matches(name, ()) and not override.matches(layer, ()):
+                spec = override.apply("act", spec, act)
+                break
+        return _allowed(None, spec, self.target)[1]
+
     def check_patterns(self, names: Iterable[str]) -> None:
         """Make sure that every pattern picks a layer.
 

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from mmptq.errors import CheckpointError
 from mmptq.models.fold import fold_batch_norms
 from mmptq.models.packing import PACKED_KEY, unpack_state
-from mmptq.models.plan import Plan, SitePlan
+from mmptq.models.plan import LayerPlan, Plan
+from mmptq.models.sites import SitePlan
 from mmptq.models.specs import TensorSpec
 from mmptq.modules import (
+    OUTPUTS,
+    Operand,
     QuantLayer,
     class_name,
     expand_modules,
@@ -70,18 +73,25 @@ class QuantModel(BaseModel):
         expand_modules(self.model, plan.weights)
         fold_batch_norms(self.model, plan.folds)
         for layer_plan in plan.layers:
-            float_layer = self.model.get_submodule(layer_plan.name)
-            layer = to_quantized(float_layer)
-            calls = (call for name, call in plan.int32_bias if name == layer_plan.name)
-            layer.int32_bias = frozenset(calls)
-            if layer_plan.weight is not None:
-                layer.weight_quantizer = make_weight_quantizer(layer_plan.weight, layer)
-            replace_module(self.model, float_layer, layer)
+            self._swap(layer_plan, plan)
         self._attach_sites(plan)
         self.plan = plan
         device = next(self.model.parameters()).device
         self.register_buffer(PLAN_KEY, plan.to_tensor())
         self.to(device)
+
+    def _swap(self, layer_plan: LayerPlan, plan: Plan) -> None:
+        if layer_plan.kind in OUTPUTS:  # its layer comes before it
+            host: Any = self.model.get_submodule(layer_plan.host)
+            host.output = OUTPUTS[layer_plan.kind].from_float(Operand())
+            return
+        float_layer = self.model.get_submodule(layer_plan.name)
+        layer = to_quantized(float_layer)
+        calls = (call for name, call in plan.int32_bias if name == layer_plan.name)
+        layer.int32_bias = frozenset(calls)
+        if layer_plan.weight is not None:
+            layer.weight_quantizer = make_weight_quantizer(layer_plan.weight, layer)
+        replace_module(self.model, float_layer, layer)
 
     def _attach_sites(self, plan: Plan) -> None:
         layers = dict(self.quant_layers())
@@ -181,7 +191,7 @@ def check_plan_fits(plan: Plan, model: nn.Module) -> None:
         )
     modules = dict(model.named_modules())
     wanted = {name: "" for pair in plan.folds for name in pair}
-    wanted.update({layer.name: layer.kind for layer in plan.layers})
+    wanted.update({x.name: x.kind for x in plan.layers if x.kind not in OUTPUTS})
     for name, kind in wanted.items():
         if name not in modules:
             raise CheckpointError(

@@ -34,7 +34,7 @@ class Trace:
         batch_norms: ``(layer, batch norm)`` where the norm, in every call, reads just what the
             layer wrote, and nothing else reads it.
         links: Pairs of layers between which a factor per channel can move.
-        chains: Calls of layers whose outputs only layers read.
+        chains: What reads the output of each call of a layer.
     """
 
     calls: dict[str, list[int]] = field(default_factory=dict)
@@ -143,17 +143,18 @@ def trace(
     else:
         last = behind(outputs, recorder.nodes)
         ends = [t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None]
-    readers = _readers(ends)
+    children = _children(ends)
+    readers = Counter({node: len(found) for node, found in children.items()})
     batch_norms = _match_norms(recorder, readers)
     counter.add(readers)
-    exchanged = recorder.read_nodes, recorder.nodes, counter, dict(batch_norms)
+    norms = dict(batch_norms)
     return Trace(
         calls=dict(recorder.reads),
         first=recorder.first,
         last=last,
         batch_norms=batch_norms,
-        links=find_links(model, *exchanged),
-        chains=find_chains(*exchanged),
+        links=find_links(model, recorder.read_nodes, recorder.nodes, counter, norms),
+        chains=find_chains(recorder.read_nodes, recorder.nodes, counter.counts, children, norms),
     )
 
 
@@ -165,21 +166,22 @@ def _match_norms(recorder: _Recorder, readers: Counter[Any]) -> list[tuple[str, 
     return [(layer, norm) for layer, norm in pairs if layer and layer not in read_twice]
 
 
-def _readers(ends: list[Any]) -> Counter[Any]:
-    """How many operations read the output of each of the autograd nodes behind ``ends``.
+def _children(ends: list[Any]) -> dict[Any, list[Any]]:
+    """The operations that read the output of each of the autograd nodes behind ``ends``.
 
-    An end is read once more, as an output of the model.
+    An end is read once more, as an output of the model: by ``None``.
     """
-    readers: Counter[Any] = Counter(ends)
-    seen = set(readers)
-    todo = list(seen)
+    children: dict[Any, list[Any]] = defaultdict(list)
+    for node in ends:
+        children[node].append(None)
+    todo = list(children)
     while todo:
-        for parent, _ in todo.pop().next_functions:
-            readers[parent] += 1
-            if parent is not None and parent not in seen:
-                seen.add(parent)
+        node = todo.pop()
+        for parent, _ in node.next_functions:
+            if parent is not None and parent not in children:
                 todo.append(parent)
-    return readers
+            children[parent].append(node)
+    return children
 
 
 def standing_alone(output: Tensor) -> Tensor:

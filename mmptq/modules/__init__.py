@@ -17,13 +17,14 @@ from mmptq.modules.layer import QuantLayer
 from mmptq.modules.linear import QuantLinear
 from mmptq.modules.modes import evaluating
 from mmptq.modules.multihead import ExpandedMultiheadAttention
-from mmptq.modules.operand import Operand, QuantOperand
+from mmptq.modules.operand import OUTPUTS, Operand, Output, QuantOperand
 from mmptq.modules.packed_linear import PackedLinear, QuantPackedLinear
 from mmptq.modules.probe import class_name
 from mmptq.modules.swap import QUANTIZABLE, quantized_class, replace_module, to_quantized
 from mmptq.modules.window_attention import ExpandedWindowMSA
 
 __all__ = [
+    "OUTPUTS",
     "QUANTIZABLE",
     "AttentionProduct",
     "ExpandedConditionalAttention",
@@ -31,6 +32,7 @@ __all__ = [
     "ExpandedMultiheadAttention",
     "ExpandedWindowMSA",
     "Operand",
+    "Output",
     "PackedLinear",
     "QuantConv2d",
     "QuantConvTranspose2d",

@@ -28,6 +28,7 @@ class QuantLayer(nn.Module):
     weight_correction: Tensor | None
     bias_correction: Tensor | None
     input_factor: Tensor | None
+    output: nn.Module | None
 
     @classmethod
     def from_float(cls, layer: nn.Module) -> Self:
@@ -44,10 +45,11 @@ class QuantLayer(nn.Module):
         hidden["weight"] = self.quantized_weight()
         self.__dict__.update(hidden)
         try:
-            return self._product(x, *args, **kwargs)
+            y = self._product(x, *args, **kwargs)
         finally:
             for name in hidden:
                 del self.__dict__[name]
+        return y if self.output is None else self.output(y)
 
     def _product(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         return super().forward(x, *args, **kwargs)
@@ -63,6 +65,8 @@ class QuantLayer(nn.Module):
     def _init_quantizers(self) -> None:
         self.weight_quantizer: UniformQuantizer | None = None
         self.input_quantizers = nn.ModuleList()
+        # Through what everybody reads the output (mmptq.modules.Output), if the plan has it.
+        self.register_module("output", None)
         # A key of ops.WEIGHT_CORRECTIONS, None for no correction: then it is not in the state dict.
         self.register_buffer("weight_correction", None)
         self.register_buffer("bias_correction", None)

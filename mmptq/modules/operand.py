@@ -1,4 +1,4 @@
-"""Operands of a matrix product of two activations."""
+"""Layers without a weight: what reads an activation through a quantizer, and passes it on."""
 
 import torch
 from torch import Tensor, nn
@@ -35,3 +35,26 @@ class QuantOperand(QuantLayer):
     def forward(self, input: Tensor) -> Tensor:
         """What this call's quantizer makes of ``input``."""
         return self.quantize_input(input).view_as(input)
+
+
+class Output(QuantOperand):
+    """What reads the output of the layer whose ``output`` it is, instead of everybody else.
+
+    Runtimes fuse a convolution with the one quantizer behind it.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """What this call's quantizer makes of ``input``, in a tensor that others may write to."""
+        return self.quantize_input(input).clone()
+
+
+class ReluOutput(Output):
+    """An output behind the ReLU that follows; the model's own then finds nothing to do."""
+
+    def divided(self, x: Tensor) -> Tensor:
+        """``x`` as it arrives at the quantizer: behind the ReLU."""
+        return super().divided(x).relu()
+
+
+# By the names that the plan has for them, which are no names of classes of layers.
+OUTPUTS: dict[str, type[Output]] = {"quantized output": Output, "quantized ReLU": ReluOutput}

@@ -1,17 +1,19 @@
 """A quantized model as a file, checked in its runtime and measured through it."""
 
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from mmengine.logging import print_log
 
 from mmptq.adapters import find_adapter
 from mmptq.engine.incremental.probing import float_form
 from mmptq.errors import ConfigError
 from mmptq.evaluation import ResultRow
-from mmptq.export.checks import check_exportable, check_installed
+from mmptq.export.checks import check_exportable, check_installed, target_note
 from mmptq.export.kinds import make_part
 from mmptq.export.parts import INPUT, SIZE, Example
 from mmptq.fileio import atomic_write
@@ -56,6 +58,10 @@ def export(
 
     model = runner.model.eval()
     check_exportable(model, target)
+    assert model.plan is not None
+    note = target_note(model.plan, target)
+    if note is not None:
+        print_log(note, logger="current", level=logging.WARNING)
     part = make_part(model.model, part_name)
     examples = test_images(runner, num_images)
     classes = runner.test_dataloader.dataset.metainfo.get("classes") or ()

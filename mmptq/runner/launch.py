@@ -17,6 +17,24 @@ from mmptq.errors import ConfigError
 from mmptq.runner.prepare_config import name_types, set_data_root
 
 
+class _Options(DictAction):
+    """MMEngine's ``KEY=VALUE``, whose parser never ends where a value is none of its forms.
+
+    Raises:
+        ConfigError: A value is, as ``dict(a=1, b=2)``.
+    """
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, *args: Any) -> None:
+        try:
+            super().__call__(parser, namespace, values, *args)
+        except RecursionError as error:
+            raise ConfigError(
+                f"--cfg-options {' '.join(values)}: a value with commas in brackets must be a list "
+                "[...] or a tuple (...); give the keys of a dict one by one, as in "
+                "qconfig.target.type=onnxruntime qconfig.target.reduce_range=True"
+            ) from error
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of every tool that runs a config."""
     parser.add_argument(
@@ -32,7 +50,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=_Options,
         metavar="KEY=VALUE",
         help="changes of the config, e.g. qconfig.weight.num_bits=6 calib_cfg.num_images=64",
     )

@@ -4,7 +4,8 @@ from mmptq.targets.base import Target
 
 ONNXRUNTIME = Target(
     name="onnxruntime",
-    summary="convolutions that a quantizer reads, behind a ReLU at most; the others in float",
+    summary="convolutions with a quantizer behind them, or behind their ReLU; the others in float",
     runtime="onnxruntime",
     int32_bias=True,
+    quantize_outputs=True,  # without, convolutions in front of additions and pools are in float
 )

@@ -18,7 +18,7 @@ from mmptq.errors import ConfigError, NumericalError
 from mmptq.models.trace import flatten_tensors
 from mmptq.modules import PackedLinear, QuantLayer, QuantOperand, out_channels
 from mmptq.runner import CalibrationRunner
-from tests.calibration_support import MMSE, MakeContext, make_context  # noqa: F401
+from tests.calibration_support import MMSE, W4A4, MakeContext, make_context  # noqa: F401
 from tests.process_support import Tool, load, same, two_processes
 from tests.tiny_project import TinyProject
 from tests.transformer_support import MODELS, MakeTransformer, make_transformer  # noqa: F401
@@ -159,13 +159,20 @@ def listening(sums: Iterable[Sums], listens: bool) -> Iterator[None]:
         one.listens = not listens
 
 
+def listen(layer: QuantLayer, sums: Sums) -> Any:
+    """Hand what ``layer`` computes to ``sums``, in front of a quantizer of its output."""
+    if layer.output is None:
+        return layer.register_forward_hook(sums, with_kwargs=True)
+    return layer.output.register_forward_pre_hook(lambda _, args: sums(layer, (), {}, args[0]))
+
+
 @torch.no_grad()
 def channel_means(context: CalibrationContext) -> dict[str, tuple[Tensor, Tensor]]:
     """Mean output of each layer, and mean of the squares, over whole passes of all images."""
     model, adapter = context.model, context.adapter
     layers = {n: m for n, m in model.quant_layers() if not isinstance(m, QuantOperand)}
     found = {name: Sums(layer) for name, layer in layers.items()}
-    handles = [layers[n].register_forward_hook(s, with_kwargs=True) for n, s in found.items()]
+    handles = [listen(layers[n], s) for n, s in found.items()]
     for _, batch in context.data:
         batch = adapter.preprocess(batch, False)
         model.start_pass()
@@ -200,6 +207,11 @@ def check_means(context: CalibrationContext, far: float) -> None:
 def test_measured_every_layer_has_its_float_mean(name: str, make_context: MakeContext) -> None:  # noqa: F811
     """Convolutions with and without a bias, a head shared by levels, heads of regions."""
     check_means(make_context(name), 0.1)
+
+
+def test_measured_with_quantized_outputs(make_context: MakeContext) -> None:  # noqa: F811
+    target = dict(type="openvino", quantize_outputs=True)  # which rounds no biases
+    check_means(make_context("retinanet", qconfig={**W4A4, "target": target}), 0.1)
 
 
 ODD = dict(

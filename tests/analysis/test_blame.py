@@ -1,5 +1,6 @@
 """The quantizer that was spoilt is found, and the option that is printed spares it."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -51,3 +52,24 @@ def test_the_option_keeps_them_in_more_bits(make_context: MakeContext) -> None:
     weight, act = qconfig.resolve("backbone.layer2.0.conv2", ())
     assert act is not None and act.num_bits == 16
     assert weight is not None and weight.per_channel
+
+
+def test_an_output_gets_more_bits_by_its_own_name(make_context: MakeContext) -> None:
+    """Where the output of each call has a quantizer, or of some calls alone."""
+    qconfig = {**W8A8, "target": "onnxruntime"}
+    context = make_context("retinanet", qconfig=qconfig)
+    spoil(context, "backbone.layer2.0.conv2.output")
+    (worst,) = find_blame(context, images=1, worst=1)
+    assert worst.layers == ("backbone.layer2.0.conv2.output",) and worst.which == "act"
+    plan = context.model.plan
+    assert plan is not None
+    more = overrides([worst], plan)
+    other = context.adapter.plan(QConfig.parse({**qconfig, "overrides": more}))
+    bits = {site.name: site.spec.num_bits for site in other.sites}
+    assert bits["backbone.layer2.0.conv2.output:0"] == 16
+    assert bits["backbone.layer2.0.downsample.0.output:0"] == 8
+    layers = tuple(
+        replace(x, inputs=(None, *x.inputs)) if x.name == worst.layers[0] else x
+        for x in plan.layers
+    )
+    assert overrides([worst], replace(plan, layers=layers)) == more

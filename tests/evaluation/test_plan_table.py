@@ -59,6 +59,18 @@ def test_what_stays_float_is_listed(retinanet):
     assert line.split(": ")[1:] == [str(len(expected)), ", ".join(expected)]
 
 
+def test_the_target_and_what_it_does(retinanet):
+    plan, _, text = shown(retinanet, act=dict(num_bits=4), target="onnxruntime")
+    rows = rows_of(text)
+    assert "8 bit affine; output 8 bit affine" in rows["backbone.conv1"]
+    assert "4 bit affine; output 8 bit affine" in rows["backbone.layer1.0.conv2"]
+    assert "output" not in rows["backbone.layer1.0.conv1"] + rows["bbox_head.retina_cls"]
+    count = sum(layer.name.endswith(".output") for layer in plan.layers)
+    line = f"target onnxruntime: quantized outputs of {count} layers, rounded biases in 49 calls"
+    assert line in text and count == 16
+    assert "target" not in shown(retinanet)[2]
+
+
 def test_it_fits_80_columns(retinanet):
     plan, cost, _ = shown(retinanet)
     text = render(plan_table(plan, cost), width=80)

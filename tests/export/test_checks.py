@@ -1,5 +1,7 @@
 """What cannot be exported is named."""
 
+import re
+
 import pytest
 import torch
 from mmcv.ops import DeformConv2d
@@ -7,7 +9,8 @@ from mmcv.ops import DeformConv2d
 from mmptq.algorithms import BiasCorrection
 from mmptq.errors import CheckpointError, ConfigError
 from mmptq.export import checks
-from mmptq.export.checks import check_exportable, check_installed
+from mmptq.export.checks import check_exportable, check_installed, target_note
+from mmptq.models import Plan
 from mmptq.targets import TARGETS
 from tests.calibration_support import MakeContext, make_context  # noqa: F401
 
@@ -69,3 +72,23 @@ def test_a_missing_package(package: str, extra: str, monkeypatch: pytest.MonkeyP
     )
     with pytest.raises(ConfigError, match=rf"needs {package}: pip install 'mmptq\[{extra}\]'"):
         check_installed(OPENVINO)
+
+
+@pytest.mark.parametrize(
+    ("made", "target", "message"),
+    [
+        ("onnxruntime", "openvino", "for onnxruntime .* openvino, which keeps biases as they are"),
+        ("openvino", "onnxruntime", "for openvino .* onnxruntime, which rounds biases"),
+        (None, "onnxruntime", "for no target .* qconfig.target=onnxruntime"),
+        ("onnxruntime", "generic", "for onnxruntime .* generic, whose rules are the same for it$"),
+        ("onnxruntime", "onnxruntime", None),
+        (None, "openvino", None),
+    ],
+)
+def test_another_target_than_it_was_made_for(
+    made: str | None, target: str, message: str | None
+) -> None:
+    rounded = (("conv", 0),) if made == "onnxruntime" else ()
+    plan = Plan("RetinaNet", "full", (), (), (), target=made, int32_bias=rounded)
+    note = target_note(plan, TARGETS[target])
+    assert note is None if message is None else re.search(message, str(note))

@@ -60,6 +60,30 @@ def test_other_weights_stay_apart() -> None:
     assert sum(n.op_type == "DequantizeLinear" for n in graph.graph.node) == 2
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_codes_of_codes(other: bool) -> None:
+    """Q and a clip of what DQ gives are the codes themselves, in equal steps alone."""
+    nodes, x = [], "x"
+    for i in "ab":
+        scale = np.float32(0.25 if other and i == "b" else 0.5)
+        values = (scale, np.uint8(3), np.uint8(0), np.uint8(15))
+        nodes += [constant(f"{i}{k}", value) for k, value in enumerate(values)]
+        nodes += [
+            helper.make_node("QuantizeLinear", [x, f"{i}0", f"{i}1"], [f"{i}q"]),
+            helper.make_node("Clip", [f"{i}q", f"{i}2", f"{i}3"], [f"{i}c"]),
+            helper.make_node("DequantizeLinear", [f"{i}c", f"{i}0", f"{i}1"], [f"{i}d"]),
+        ]
+        x = f"{i}d"
+    graph = model([*nodes, helper.make_node("Add", ["ad", "bd"], ["y"])])
+    values = np.linspace(-4, 12, 50, dtype=np.float32)
+    (expected,) = ReferenceEvaluator(graph).run(None, {"x": values})
+    share_constants(graph.graph)
+    drop_unread(graph.graph)
+    onnx.checker.check_model(graph)
+    assert len(graph.graph.node) == (7 if other else 4)
+    np.testing.assert_array_equal(ReferenceEvaluator(graph).run(None, {"x": values})[0], expected)
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 @pytest.mark.parametrize("shape", [(3,), (2, 3), (4, 1)])
 def test_four_bits_are_stored_in_four(shape: tuple[int, ...], dtype: Any) -> None:

@@ -94,6 +94,26 @@ def test_graphs_for_other_readers_are_checked_as_they_stand(
     assert found.distance < 1e-3 and found.integers == 0 < found.products
 
 
+@pytest.mark.parametrize("runtime", REAL)
+@pytest.mark.parametrize("weight_bits", [4, 7])
+def test_quantized_outputs_bring_more_integers(
+    runtime: str, weight_bits: int, exported: Any, tmp_path: Path
+) -> None:
+    """At 8 bits layers and additions read through one quantizer, at 4 one behind the other."""
+    act = {"num_bits": 8 if weight_bits == 7 else 4}
+    target = dict(type=runtime, reduce_range=True)
+    counts = []
+    for outputs in (False, True):
+        qconfig = {"weight": {"num_bits": weight_bits}, "act": act}
+        qconfig["target"] = {**target, "quantize_outputs": outputs}
+        found = check(exported(runtime, qconfig), runtime, tmp_path)
+        found.raise_for_layers()
+        assert min(layer.equal for layer in found.layers) > 0.99
+        counts.append(found.integers)
+    more = 15 if runtime == "onnxruntime" else 0
+    assert counts[1] - counts[0] == more
+
+
 def test_a_wrong_layer_is_found(exported: Any, tmp_path: Path) -> None:
     made = exported("onnxruntime")
     graph = onnx.ModelProto()

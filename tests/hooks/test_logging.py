@@ -1,5 +1,6 @@
 import json
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -91,3 +92,13 @@ def test_curves_of_a_running_step(runner, lines, tmp_path):
         last = json.loads(path.read_text().splitlines()[-1])
         assert last == {"QDrop/backbone.conv1/R": loss, "step": iteration}
     assert lines == []
+
+
+def test_outputs_are_no_layers():
+    output = LayerPlan("b.output", "quantized output", ("head",), None, ("b.output:0",))
+    site = SitePlan("b.output:0", "b.output", TensorSpec(8, False), (("b.output", 0),))
+    plan = replace(PLAN, layers=(*PLAN.layers, output), sites=(*PLAN.sites, site))
+    assert module.describe_plan(plan) == (
+        "quantization plan, scope full: 3 layers; weights 1 x 8 bit, 2 x 4 bit; inputs 2 x 6 bit, "
+        "1 x float and outputs of 1 layers through 2 quantizers; 1 batch norms folded"
+    )

@@ -1,7 +1,7 @@
 """Plans of real detectors and of hand-made traces."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import nn
 from mmptq.adapters import find_adapter
 from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models import Plan, QConfig, TensorSpec, Trace, build_plan
-from mmptq.models.plan import Act, assign_sites
+from mmptq.models.sites import Act, assign_sites
 
 W4 = dict(weight=dict(num_bits=4), act=dict(num_bits=4))
 ACT = (TensorSpec(4.0, False, "none"), None)
@@ -186,8 +186,8 @@ def test_layers_that_never_run_are_listed() -> None:
 # --- sites of hand-made traces --------------------------------------------------------------------
 
 
-def names(trace_calls: dict[str, list[int]], acts: dict[str, Act | None], per_call: bool):
-    readers, sites = assign_sites(Trace(calls=trace_calls), acts, per_call)
+def names(calls: Mapping[str, list[int | None]], acts: dict[str, Act | None], per_call: bool):
+    readers, sites = assign_sites(calls, acts, per_call)
     return readers, [site.name for site in sites]
 
 

@@ -59,6 +59,9 @@ def test_others_change_nothing() -> None:
         (dict(reduce_range=True), r"must be a name .*or a dict of one"),
         (dict(type="openvino", reduced_range=True), r"did you mean 'reduce_range'\?"),
         (dict(type="openvino", reduce_range=1), r"reduce_range = 1: must be True or False"),
+        (dict(type="openvino", quantize_outputs="no"), r"quantize_outputs = 'no': must be True"),
+        (dict(type="openvino", output_bits=9), r"output_bits = 9: must be a number from 2 to 8"),
+        (dict(type="openvino", output_bits=True), r"output_bits = True: must be a number"),
     ],
 )
 def test_errors(target: Any, message: str) -> None:

@@ -114,6 +114,11 @@ def test_option_that_fits_no_config(refused):
     assert_words(message, "--cfg-options", "steps.7")
 
 
+def test_option_that_is_a_dict(refused):
+    message = refused("", "--cfg-options", "qconfig.target=dict(type='openvino',reduce_range=True)")
+    assert_words(message, "--cfg-options", "one by one", "qconfig.target.type=")
+
+
 # -- the config ---------------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
 """W8A8 for ONNX Runtime on CPUs without VNNI: weights on 7 bits, stored in 8.
 
 Their instructions add pairs of 8-bit products in 16 bits, which 8-bit weights overflow. Biases are
-rounded as the runtime rounds them. For OpenVINO set ``qconfig.target.type="openvino"``.
+rounded as the runtime rounds them, and convolutions in front of additions and pools have quantized
+outputs. For OpenVINO set ``qconfig.target.type="openvino"``.
 """
 
 qconfig = dict(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmptq.errors import CalibrationDataError
 from mmptq.models import Plan, QuantModel
-from mmptq.modules import expanded_modules
+from mmptq.modules import OUTPUTS, expanded_modules
 
 Batches = Iterable[tuple[int, dict[str, Any]]]
 
@@ -30,7 +30,8 @@ def check_reached(model: QuantModel, plan: Plan, batches: Batches) -> None:
     Raises:
         CalibrationDataError: No image reaches some layer.
     """
-    waiting = {layer.name for layer in plan.layers if any(layer.inputs)}
+    # An output is read wherever its layer reads something.
+    waiting = {layer.name for layer in plan.layers if any(layer.inputs) and layer.kind not in OUTPUTS}
 
     def watch(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -52,7 +53,8 @@ def check_reached(model: QuantModel, plan: Plan, batches: Batches) -> None:
                 break
             model.test_step(batch)
     nowhere = set.intersection(*all_gather_object(waiting))
-    watched = ((site.name, {layer for layer, _ in site.watch}) for site in plan.sites)
+    hosts = {layer.name: layer.host for layer in plan.layers}
+    watched = ((site.name, {hosts[layer] for layer, _ in site.watch}) for site in plan.sites)
     check_seen(plan, (site for site, layers in watched if layers <= nowhere))
 
 

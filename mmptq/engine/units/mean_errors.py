@@ -15,6 +15,9 @@ class MeanError:
     Sums are kept for each image, in float64, and added up in an order that does not depend on how
     many processes share the images.
 
+    A layer with a quantizer behind it is watched there (its ``output``): a ReLU hides how far the
+    mean is in front of it.
+
     Args:
         layer: The quantized layer whose outputs are handed in.
         num_images: Of this process.
@@ -46,6 +49,7 @@ class MeanError:
 
         def on_call(image: int, call: int, x: Tensor, y: Tensor, rest: Rest) -> None:
             part = slice(None)
+            y = y if self._layer.output is None else x
             if isinstance(self._layer, PackedLinear):
                 part = self._layer.features(*rest[0], **dict(rest[1]))
             rows = y.movedim(axis, -1).flatten(end_dim=-2) if y.dim() > 1 else y[None]

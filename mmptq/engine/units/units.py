@@ -65,13 +65,15 @@ def find_units(
     if granularity not in GRANULARITIES:
         raise ConfigError(f"granularity = {granularity!r}: must be one of {GRANULARITIES}")
     assert model.plan is not None
-    plan = [p.name for p in model.plan.layers if p.weight is not None or p.inputs != (None,)]
-    owner = {name: adapter.unit_of(name, granularity) for name in plan}
-    forms = _forms(model, adapter, {*owner.values(), *plan}, with_labels)
+    plan = [p for p in model.plan.layers if p.weight is not None or p.inputs != (None,)]
+    # What reads the output of a layer is a part of it.
+    hosts = {p.name: p.host for p in plan}
+    owner = {name: adapter.unit_of(host, granularity) for name, host in hosts.items()}
+    forms = _forms(model, adapter, {*owner.values(), *hosts.values()}, with_labels)
     # A module of another form is taken apart into its layers.
-    owner = {name: unit if forms[unit].single else name for name, unit in owner.items()}
+    owner = {name: unit if forms[unit].single else hosts[name] for name, unit in owner.items()}
     members: dict[str, list[str]] = {}
-    for name in plan:
+    for name in hosts:
         members.setdefault(owner[name], []).append(name)
     return [
         Unit(

@@ -13,7 +13,7 @@ from mmptq.algorithms.lapq.optimizers import OPTIMIZERS
 from mmptq.algorithms.lapq.search_space import SearchSpace
 from mmptq.engine import LossEvaluator
 from mmptq.errors import ConfigError, NumericalError
-from tests.calibration_support import W4A4, MakeContext, make_context  # noqa: F401
+from tests.calibration_support import W4A4, WITH_OUTPUTS, MakeContext, make_context  # noqa: F401
 
 TASK, DISTANCE = {"type": "TaskLoss"}, {"type": "OutputDistance"}
 SMALL = {**W4A4, "scope": "backbone_neck"}
@@ -63,14 +63,18 @@ def test_equals_scipy_on_the_full_objective(name: str, make_context: MakeContext
     assert (searched.store.folder.parent / "joint_search.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+@pytest.mark.parametrize(
+    ("optimizer", "qconfig"),
+    [*((name, SMALL) for name in OPTIMIZERS), ("Powell", {**WITH_OUTPUTS, **SMALL})],
+)
 def test_resumed_in_the_middle_it_ends_the_same(
     optimizer: str,
+    qconfig: dict[str, Any],
     make_context: MakeContext,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     step = JointSearch(optimizer=optimizer, group="unit", max_evals=40, objective=DISTANCE)
-    whole = make_context("retinanet", images=1, qconfig=SMALL)
+    whole = make_context("retinanet", images=1, qconfig=qconfig)
     step.run(whole)
 
     evaluate, count = LossEvaluator.__call__, [0]
@@ -81,12 +85,12 @@ def test_resumed_in_the_middle_it_ends_the_same(
             raise KeyboardInterrupt
         return evaluate(self)
 
-    killed = make_context("retinanet", images=1, folder="b", qconfig=SMALL)
+    killed = make_context("retinanet", images=1, folder="b", qconfig=qconfig)
     monkeypatch.setattr(LossEvaluator, "__call__", limited)
     with pytest.raises(KeyboardInterrupt):
         step.run(killed)
     assert len(log_of(killed)) == 17
-    resumed = make_context("retinanet", images=1, folder="b", resume=True, qconfig=SMALL)
+    resumed = make_context("retinanet", images=1, folder="b", resume=True, qconfig=qconfig)
     step.run(resumed)
     assert count[0] == 18 + len(log_of(whole)) - 17  # nothing was evaluated twice
     assert equal(scales(whole), scales(resumed))

@@ -142,19 +142,25 @@ def _kill_after(context: CalibrationContext, saves: int) -> None:
     context.store.save = counted  # type: ignore[method-assign]
 
 
-@pytest.mark.parametrize("method", ["qdrop", "shrink", "rounded", "fisher"])
+OUTPUTS = {**SMALL, "target": "onnxruntime"}
+
+
+@pytest.mark.parametrize(
+    ("method", "qconfig"),
+    [*((name, SMALL) for name in ("qdrop", "shrink", "rounded", "fisher")), ("qdrop", OUTPUTS)],
+)
 @pytest.mark.parametrize("saves", [1, 4, 8])
 def test_a_killed_run_goes_on_to_the_same_result(
-    make_context: MakeContext, method: str, saves: int
+    make_context: MakeContext, method: str, qconfig: dict[str, Any], saves: int
 ) -> None:
     """A unit saves after iterations 8 and 16, and when it is finished."""
     step = make_step(method, iters=20, checkpoint_interval=8)
-    whole = run(make_context("retinanet", qconfig=SMALL, folder="whole"), step)
-    killed = make_context("retinanet", qconfig=SMALL)
+    whole = run(make_context("retinanet", qconfig=qconfig, folder="whole"), step)
+    killed = make_context("retinanet", qconfig=qconfig)
     _kill_after(killed, saves)
     with pytest.raises(_KilledError):
         run(killed, step)
-    resumed = make_context("retinanet", qconfig=SMALL, resume=True)
+    resumed = make_context("retinanet", qconfig=qconfig, resume=True)
     seen: list[Any] = []
     track = resumed.track
     resumed.track = lambda items, name, total=None: (seen.append(total), track(items, name, total))[
@@ -165,12 +171,16 @@ def test_a_killed_run_goes_on_to_the_same_result(
     assert not list(resumed.store.folder.glob("snapshot_*"))
 
 
-@pytest.mark.parametrize("method", ["adaround", "qdrop", "rounded"])
-def test_with_biases_that_a_runtime_rounds(make_context: MakeContext, method: str) -> None:
+@pytest.mark.parametrize("method", ["adaround", "qdrop", "rounded", "fisher"])
+def test_with_biases_and_outputs_of_a_runtime(make_context: MakeContext, method: str) -> None:
     qconfig = {**SMALL, "overrides": [], "target": "onnxruntime"}
     context = make_context("retinanet", qconfig=qconfig)
     assert context.model.plan is not None and context.model.plan.int32_bias
+    before = state(context)
     after = run(context, make_step(method, iters=6))
+    step = "backbone.layer2.0.conv2.output.input_quantizers.0.scale"
+    (step,) = (key for key in after if key.endswith(step))
+    assert torch.equal(before[step], after[step]) == (method in ("adaround", "fisher"))
     fresh = make_context("retinanet", qconfig=qconfig, folder="fresh")
     fresh.model.load_state_dict(after)
     assert same(state(fresh), after)

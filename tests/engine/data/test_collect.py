@@ -95,6 +95,16 @@ def test_shared_tensor_has_one_site(prepared):
     assert statistics.count == 8 * (64 // 4) * (96 // 4)
 
 
+def test_outputs_are_seen_behind_their_relu(prepared):
+    model = prepared("retinanet", target="onnxruntime")
+    read = []
+    model.model.backbone.maxpool.register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    found = collect_statistics(model, batches())["backbone.conv1.output:0"]
+    assert found.count == sum(x.numel() for x in read) and found.low >= 0.0
+    assert found.high == max(x.max() for x in read)
+    assert found.zeros == sum(int((x == 0).sum()) for x in read) > 0
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_float_model_is_observed_and_switches_come_back(family, make_quantized, prepared):
     plain = collect_statistics(prepared(family), batches())

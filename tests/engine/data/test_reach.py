@@ -33,6 +33,14 @@ def test_one_image_is_enough_where_it_reaches_all(make_wrapped: Make) -> None:
     assert not any(m._forward_pre_hooks for m in model.modules())
 
 
+def test_outputs_are_reached_with_their_layers(make_wrapped: Make) -> None:
+    model, images = make_wrapped("retinanet"), Counting(2)
+    plan = find_adapter(model.model).plan(QConfig.parse(dict(target="onnxruntime")))
+    assert any(layer.host != layer.name for layer in plan.layers)
+    check_reached(model, plan, images)
+    assert images.seen == 2
+
+
 def test_more_images_until_one_has_a_region(make_wrapped: Make) -> None:
     model: Any = make_wrapped("faster_rcnn")
     plan = find_adapter(model.model).plan(W8A8)

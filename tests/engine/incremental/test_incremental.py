@@ -19,12 +19,15 @@ from mmptq.models.trace import flatten_tensors
 from mmptq.modules import QuantConv2d, QuantLayer
 from mmptq.modules.swap import to_quantized
 from mmptq.quantizers import UniformQuantizer
-from tests.calibration_support import MakeContext, make_context  # noqa: F401
+from tests.calibration_support import W4A4, WITH_OUTPUTS, MakeContext, make_context  # noqa: F401
 
 TASK, DISTANCE = {"type": "TaskLoss"}, {"type": "OutputDistance"}
 
 
-@pytest.mark.parametrize("name", ["retinanet", "faster_rcnn"])
+@pytest.mark.parametrize(
+    ("name", "qconfig"),
+    [("retinanet", W4A4), ("retinanet", WITH_OUTPUTS), ("faster_rcnn", W4A4)],
+)
 @pytest.mark.parametrize(
     ("objective", "cache_gb"),
     [(TASK, 1.0), (TASK, 0.002), (DISTANCE, 0.0)],
@@ -32,11 +35,12 @@ TASK, DISTANCE = {"type": "TaskLoss"}, {"type": "OutputDistance"}
 )
 def test_losses_equal_the_full_ones(
     name: str,
+    qconfig: dict[str, Any],
     objective: dict[str, Any],
     cache_gb: float,
     make_context: MakeContext,  # noqa: F811
 ) -> None:
-    context = make_context(name)
+    context = make_context(name, qconfig=qconfig)
     full = LossEvaluator(context, objective, incremental=False)
     incremental = LossEvaluator(context, objective, cache_gb=cache_gb)
     space = SearchSpace(context.model)

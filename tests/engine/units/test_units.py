@@ -5,7 +5,7 @@ from mmptq.engine.incremental.call_graph import CallGraph
 from mmptq.engine.incremental.probing import call_graph
 from mmptq.engine.units.units import Unit, find_units
 from mmptq.errors import ConfigError
-from tests.calibration_support import MakeContext, make_context
+from tests.calibration_support import WITH_OUTPUTS, MakeContext, make_context
 
 __all__ = ["make_context"]
 
@@ -41,6 +41,23 @@ def test_units_of_retinanet(make_context: MakeContext) -> None:
     assert len(tower.calls) == len(tower.sites) == 5
     assert [dict(offset) for offset in tower.offsets] == [{tower.layers[0]: i} for i in range(5)]
     assert len(by_name["backbone.layer2.0"].calls) == 1
+
+
+@pytest.mark.parametrize("granularity", ["block", "layer"])
+def test_an_output_belongs_to_its_layer(make_context: MakeContext, granularity: str) -> None:
+    context = make_context("retinanet", qconfig=WITH_OUTPUTS)
+    graph = call_graph(context.model, context.adapter)
+    units = find_units(context.model, context.adapter, graph, granularity)
+    assert [unit.name for unit in units] == [
+        unit.name for unit in units_of(make_context, "retinanet", granularity)[0]
+    ]
+    stem = units[0]
+    assert stem.layers == ("backbone.conv1", "backbone.conv1.output")
+    assert stem.sites == ("backbone.conv1:0", "backbone.conv1.output:0")
+    owned = {unit.name: unit.sites for unit in units}
+    unit = "backbone.layer2.0" + ("" if granularity == "block" else ".conv2")
+    assert "backbone.layer2.0.conv2.output:0" in owned[unit]
+    assert sorted(s for sites in owned.values() for s in sites) == sorted(context.model.sites)
 
 
 def test_units_of_faster_rcnn(make_context: MakeContext) -> None:
