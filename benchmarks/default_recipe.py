@@ -193,11 +193,7 @@ def make_runner(
     seed: int,
     work_dir: str,
 ) -> CalibrationRunner:
-    cfg = read_config(str(find(args.data, model.config)))
-    if model.data is not None:
-        set_data_root(cfg, str(args.data / model.data))
-    if model.test is not None:
-        set_test_root(cfg, args.data / model.test)
+    cfg = read_model_config(args.data, model, work_dir)
     granularity, before, behind = VARIANTS[variant]
     weight_bits, act_bits = COLUMNS[column]
     cfg.qconfig = dict(
@@ -214,13 +210,24 @@ def make_runner(
         eval_float=False,
         steps=[*before, ranges, *behind],
     )
-    cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
-    cfg.load_from = str(find(args.data, model.checkpoint))
-    cfg.work_dir, cfg.launcher, cfg.log_level = work_dir, "none", "WARNING"
     complete_config(cfg)
-    # MMEngine keeps loggers and visualizers by name for the whole process.
-    cfg.experiment_name = cfg.visualizer.name = Path(work_dir).name
     return CalibrationRunner.from_cfg(cfg)
+
+
+def read_model_config(data: Path, model: Model, work_dir: str) -> Config:
+    """The config of ``model`` on its data, silent, for a run in ``work_dir``; not yet complete."""
+    cfg = read_config(str(find(data, model.config)))
+    if model.data is not None:
+        set_data_root(cfg, str(data / model.data))
+    if model.test is not None:
+        set_test_root(cfg, data / model.test)
+    cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
+    cfg.load_from = str(find(data, model.checkpoint))
+    cfg.work_dir, cfg.launcher, cfg.log_level = work_dir, "none", "WARNING"
+    # MMEngine keeps loggers and visualizers by name for the whole process.
+    cfg.experiment_name = Path(work_dir).name
+    cfg.visualizer = {**cfg.get("visualizer", {}), "name": cfg.experiment_name}
+    return cfg
 
 
 def find(data: Path, name: str) -> Path | str:

@@ -1,0 +1,127 @@
+"""mAP simulated and through each runtime: whether what is measured is what is shipped.
+
+One cell is one run of the product: a model, bit-widths, a runtime. The model is calibrated for the
+runtime's rules (`qconfig.target`) by the default recipe, exported whole, and measured through the
+runtime by its config's own evaluator. Models and data as in benchmarks/default_recipe.py; cells
+that the JSON file holds are not measured again.
+
+  python benchmarks/runtime_map.py --data data --models demo_retinanet --columns W8A8 W4A4
+"""
+
+import argparse
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from arguments import ROOT, add_cells, new_parser
+from cells import Cells
+from default_recipe import COLUMNS, MODELS, Model, main_metric, read_model_config
+from silence import quiet
+
+from mmptq.runner import CalibrationRunner
+from mmptq.runner.exporting import export, runtime_row
+from mmptq.runner.prepare_config import complete_config
+from mmptq.targets import TARGETS
+
+RUNTIMES = ("openvino", "onnxruntime")  # with targets of the same names
+
+
+def parse_args() -> argparse.Namespace:
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT / "data")
+    for name, known in (("models", MODELS), ("columns", COLUMNS), ("runtimes", RUNTIMES)):
+        parser.add_argument(f"--{name}", nargs="+", choices=list(known), default=list(known))
+    parser.add_argument("--images", type=int, default=32, help="calibration images")
+    parser.add_argument("--checked", type=int, default=32, help="images compared one by one")
+    parser.add_argument(
+        "--target-options",
+        nargs="*",
+        default=[],
+        choices=["reduce_range", "quantize_outputs"],
+        help="switches of the target that are on",
+    )
+    add_cells(parser, "runtime_map")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cells = Cells(args.json)
+    if not args.print_only:
+        for model in args.models:
+            for column in args.columns:
+                for runtime in args.runtimes:
+                    name = cell_name(args, model, column, runtime)
+                    compute = partial(measure, args, MODELS[model], column, runtime)
+                    print(name, cells.measure(name, compute), flush=True)
+    print_table(cells, args)
+
+
+def cell_name(args: argparse.Namespace, model: str, column: str, runtime: str) -> str:
+    return "/".join((model, column, runtime, *sorted(args.target_options)))
+
+
+def measure(args: argparse.Namespace, model: Model, column: str, runtime: str) -> dict[str, Any]:
+    """One run: calibrated, exported, measured."""
+    with tempfile.TemporaryDirectory() as work_dir, quiet():
+        runner = make_runner(args, model, column, runtime, work_dir)
+        simulated = runner.calibrate().rows[-1]
+        path, target = Path(work_dir) / "m.onnx", TARGETS[runtime]
+        found = export(runner, path, target, num_images=args.checked)
+        real = runtime_row(runner, path, target, simulated)
+    wrong = len(found.saturated)
+    return {
+        "simulated": main_metric(simulated.metrics, model),
+        "real": main_metric(real.metrics, model),
+        "images": found.images,
+        "close": found.close,
+        "float64_close": found.float64_close,
+        "integers": [found.integers, found.products],
+        "wrong_layers": wrong,
+        "mb": [round(size, 2) for size in (found.float_megabytes, found.megabytes)],
+    }
+
+
+def make_runner(
+    args: argparse.Namespace, model: Model, column: str, runtime: str, work_dir: str
+) -> CalibrationRunner:
+    cfg = read_model_config(args.data, model, work_dir)
+    weight, act = (dict(num_bits=bits) for bits in COLUMNS[column])
+    options = dict.fromkeys(args.target_options, True)
+    cfg.qconfig = dict(scope="full", weight=weight, act=act, target=dict(type=runtime, **options))
+    cfg.calib_cfg = dict(num_images=args.images, baseline=False, eval_float=False)
+    complete_config(cfg)
+    return CalibrationRunner.from_cfg(cfg)
+
+
+def print_table(cells: Cells, args: argparse.Namespace) -> None:
+    """Markdown."""
+    print("\n| model | bits | runtime | simulated | real | same images | float64 | integers | MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for model in args.models:
+        for column in args.columns:
+            for runtime in args.runtimes:
+                cell = cells.values.get(cell_name(args, model, column, runtime))
+                if cell is not None:
+                    print(line(MODELS[model].title, column, runtime, cell))
+
+
+def line(model: str, column: str, runtime: str, cell: dict[str, Any]) -> str:
+    images = cell["images"]
+    columns = [
+        model,
+        column,
+        runtime,
+        f"{cell['simulated']:.1f}",
+        f"{cell['real']:.1f}",
+        f"{cell['close']} of {images}",
+        f"{cell['float64_close']} of {images}",
+        "{} of {}".format(*cell["integers"]),
+        "{} -> {}".format(*cell["mb"]),
+    ]
+    return f"| {' | '.join(columns)} |"
+
+
+if __name__ == "__main__":
+    main()
