@@ -26,6 +26,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from peak_memory import peak_mb, reset_peak
+from silence import quiet
 
 from mmptq.adapters import find_adapter
 from mmptq.algorithms import RangeCalibration
@@ -116,7 +117,10 @@ def export(
     cfg = read_config(path if "::" in (path := MODELS[name]) else str(ROOT / path))
     wrap_model(cfg)
     torch.manual_seed(0)
-    model = wrapped_model(cfg).eval()
+    model: Any = wrapped_model(cfg).eval()
+    with quiet():
+        # As a training begins: hardly any box has a score, as in most images.
+        model.model.init_weights()
     quantize(model, bits, runtime)
     part, example = make_part(model.model), preprocessed()
     files = [folder / f"{name}-{runtime}-{form}.onnx" for form in ("float", "quantized")]
