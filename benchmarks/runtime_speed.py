@@ -26,7 +26,6 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from peak_memory import peak_mb, reset_peak
-from silence import quiet
 
 from mmptq.adapters import find_adapter
 from mmptq.algorithms import RangeCalibration
@@ -36,7 +35,7 @@ from mmptq.export.kinds import make_part
 from mmptq.models import QConfig, QuantModel
 from mmptq.runner.launch import read_config
 from mmptq.runner.prepare_config import wrap_model
-from mmptq.runner.random_model import wrapped_model
+from mmptq.runner.random_model import random_model, wrapped_model
 from mmptq.targets import TARGETS
 
 RUNTIMES = ("onnxruntime", "openvino")  # with targets of the same names
@@ -118,9 +117,11 @@ def export(
     wrap_model(cfg)
     torch.manual_seed(0)
     model: Any = wrapped_model(cfg).eval()
-    with quiet():
-        # As a training begins: hardly any box has a score, as in most images.
-        model.model.init_weights()
+    # As a training begins: hardly any box has a score, as in most images.
+    model.model.load_state_dict(random_model(cfg).state_dict())
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.fill_(1.0)  # not 0, with which residual branches begin
     quantize(model, bits, runtime)
     part, example = make_part(model.model), preprocessed()
     files = [folder / f"{name}-{runtime}-{form}.onnx" for form in ("float", "quantized")]
