@@ -65,6 +65,7 @@ def detect(model: Any, image: Tensor, sizes: Tensor) -> list[Any]:
         shape = int(height), int(width)
         meta: dict[str, Any] = {"img_shape": shape, "ori_shape": shape, "scale_factor": (1.0, 1.0)}
         meta |= {"batch_input_shape": padded, "pad_shape": padded}
+        meta["border"] = np.array([0, height, 0, width])  # of CenterNet: nothing was padded
         samples.append(DetDataSample(metainfo=meta))
     return [sample.pred_instances for sample in model.predict(image, samples, rescale=False)]
 

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from mmcv.ops import batched_nms, nms
+from mmcv.ops.deform_conv import DeformConv2dFunction
+from mmcv.ops.modulated_deform_conv import ModulatedDeformConv2dFunction
 from mmcv.ops.roi_align import RoIAlignFunction
 from mmdet.models.task_modules.coders import delta_xywh_bbox_coder, tblr_bbox_coder
 from mmdet.models.utils import filter_scores_and_topk
@@ -34,7 +36,10 @@ def traceable() -> Iterator[None]:
         for function, instead in _replacements().items():
             for module, name in _holders(function):
                 stack.enter_context(attribute(module, name, instead))
+        for function in (DeformConv2dFunction, ModulatedDeformConv2dFunction):
+            stack.enter_context(attribute(function, "symbolic", staticmethod(_refuse_deformable)))
         stack.enter_context(attribute(RoIAlignFunction, "symbolic", staticmethod(_roi_align)))
+        stack.enter_context(attribute(torch.Tensor, "topk", _topk))
         # For exports MMDetection takes other ways, some through modules that it no longer has.
         stack.enter_context(attribute(torch.onnx, "is_in_onnx_export", lambda: False))
         stack.enter_context(warnings.catch_warnings())
@@ -140,7 +145,15 @@ def _filter_scores_and_topk(
     left = torch.nonzero(scores > score_thr)
     best, order = scores[scores > score_thr].sort(descending=True)
     rows, labels = left[order[:topk]].unbind(dim=1)
-    return best[:topk], labels, rows, pytree.tree_map(lambda values: values[rows], results)
+    chosen = None if results is None else pytree.tree_map(lambda values: values[rows], results)
+    return best[:topk], labels, rows, chosen
+
+
+def _topk(values: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """As ``Tensor.topk``; of fewer than ``k`` values all: a level of a small image has few."""
+    best, order = values.movedim(dim, -1).sort(dim=-1, descending=largest)
+    found = (tensor[..., :k].movedim(-1, dim) for tensor in (best, order))
+    return torch.return_types.topk((next(found), next(found)))
 
 
 def _clipped(decode: Boxes) -> Boxes:
@@ -167,6 +180,13 @@ def _clipped(decode: Boxes) -> Boxes:
 def _one_more(rows: Tensor) -> Tensor:
     """With one row of zeros more: no runtime gives no rows another shape."""
     return torch.cat([rows, rows.new_zeros(1, *rows.shape[1:])])
+
+
+def _refuse_deformable(g: Any, *_: Any) -> Any:
+    raise ConfigError(
+        "a deformable convolution would become an operator that no runtime opens; detectors that "
+        "compute one cannot be exported"
+    )
 
 
 def _roi_align(

@@ -56,16 +56,26 @@ class Session(ABC):
             self._open(str(path), threads)
             text = self._metadata().get(METADATA_KEY)
         except Exception as error:  # each runtime has exceptions of its own
-            reason = str(error).strip().splitlines()[0]
-            raise MmptqError(f"{self.package} cannot open {path}: {reason}") from error
+            raise MmptqError(f"{self.package} cannot open {path}: {_reason(error)}") from error
         self.metadata: dict[str, Any] = json.loads(text) if text else {}
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
-    @abstractmethod
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name, of inputs by name."""
+        """Outputs by name, of inputs by name.
+
+        Raises:
+            MmptqError: The runtime cannot compute them.
+        """
+        try:
+            return self._run(dict(arrays))
+        except Exception as error:  # each runtime has exceptions of its own
+            raise MmptqError(f"{self.package} cannot run the model: {_reason(error)}") from error
+
+    @abstractmethod
+    def _run(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        """What :meth:`run` returns."""
 
     @abstractmethod
     def integer_products(self) -> tuple[int, int]:
@@ -86,9 +96,8 @@ class OnnxRuntimeSession(Session):
     package = "onnxruntime"
     extra = "onnx"
 
-    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name, of inputs by name."""
-        return dict(zip(self.outputs, self._session.run(None, dict(arrays)), strict=True))
+    def _run(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        return dict(zip(self.outputs, self._session.run(None, arrays), strict=True))
 
     def integer_products(self) -> tuple[int, int]:
         """Counted in the graph as the runtime has fused it (needs the package onnx)."""
@@ -146,9 +155,8 @@ class OpenVinoSession(Session):
     package = "openvino"
     extra = "openvino"
 
-    def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs by name, of inputs by name."""
-        found = self._compiled(dict(arrays))
+    def _run(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        found = self._compiled(arrays)
         return {name: found[name] for name in self.outputs}
 
     def integer_products(self) -> tuple[int, int]:
@@ -175,6 +183,11 @@ class OpenVinoSession(Session):
         framework = info["framework"] if "framework" in info else {}  # noqa: SIM401  it is no dict
         framework = getattr(framework, "value", framework)
         return {key: str(getattr(value, "value", value)) for key, value in framework.items()}
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 @functools.cache

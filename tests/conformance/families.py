@@ -96,12 +96,17 @@ def _parse(name: str, entry: dict[str, Any], shared: Mapping[str, Any]) -> Famil
     changes |= entry.pop("changes", {})
     expect = dict(entry.pop("expect", {}))
     in_float = expect.pop("plan", {}).get("in_float", ())
-    graph = expect.pop("export", {}).get("graph", "detector")
-    unknown = set(expect) - set(RECIPES) | set(entry) - {"config", "first", "gain", "quick"}
+    unknown = set(expect) - set(RECIPES) | set(entry) - {
+        "config",
+        "first",
+        "gain",
+        "quick",
+        "graph",
+    }
     if unknown:
         raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
     refused = {recipe: outcome["refused"] for recipe, outcome in expect.items()}
-    known = {"refused": refused, "in_float": in_float, "graph": graph}
+    known = {"refused": refused, "in_float": in_float}
     return Family(name, changes=changes, **known, **entry)
 
 

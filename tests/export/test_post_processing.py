@@ -72,6 +72,23 @@ def test_the_best_of_a_level(threshold: float, topk: int) -> None:
         assert torch.equal(found[3][key], expected[3][key])
 
 
+def test_the_best_of_a_level_and_nothing_else() -> None:
+    scores = torch.rand(40, 3, generator=torch.Generator().manual_seed(1))
+    with traceable():
+        assert base_dense_head.filter_scores_and_topk(scores, 0.5, 10)[3] is None
+
+
+@pytest.mark.parametrize(("k", "dim"), [(3, -1), (3, 0), (99, 1)])
+def test_topk(k: int, dim: int) -> None:
+    values = torch.rand(5, 7, generator=torch.Generator().manual_seed(1))
+    expected = values.topk(min(k, values.shape[dim]), dim=dim)
+    with traceable():
+        found = values.topk(k, dim=dim)
+    assert torch.equal(found.values, expected.values)
+    assert torch.equal(found.indices, expected.indices)
+    assert type(values.topk(1)) is type(expected)
+
+
 def test_clipped_boxes() -> None:
     generator = torch.Generator().manual_seed(2)
     anchors, deltas = boxes(30)[0], torch.randn(30, 4, generator=generator)

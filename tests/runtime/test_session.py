@@ -48,6 +48,15 @@ def test_a_damaged_file(runtime: str, tmp_path: Path) -> None:
         open_session(tmp_path / "m.onnx", runtime)
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_what_cannot_be_computed(runtime: str, path: Path) -> None:
+    package = RUNTIMES[runtime].package
+    pytest.importorskip(package)
+    opened = open_session(path, runtime, threads=1)
+    with pytest.raises(MmptqError, match=f"{package} cannot run the model"):
+        opened.run({"x": np.zeros((2, 2, 2), np.float64)})
+
+
 def test_what_is_not_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"runtime = 'tvm': must be one of onnxruntime, openvino"):
         open_session(path, "tvm")
