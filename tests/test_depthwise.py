@@ -97,6 +97,13 @@ def test_an_override_by_name() -> None:
     assert found == set(BY_CHANNEL) - {"network.up:0"}
 
 
+def test_an_override_by_role() -> None:
+    overrides = [{"role": "depthwise", "weight": {"num_bits": 7}}]
+    plan = plan_of(make_model(), {**BITS, "overrides": overrides})
+    bits = {layer.name.rpartition(".")[2]: layer.weight.num_bits for layer in plan.layers}
+    assert {name for name, count in bits.items() if count == 7} == {"depthwise", "multiplied", "up"}
+
+
 def test_cost_by_hand_and_the_table() -> None:
     model = make_model()
     profile = profile_model(find_adapter(model.model), (SIZE, SIZE))

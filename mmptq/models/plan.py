@@ -40,7 +40,7 @@ class LayerPlan:
         name: Module name in the detector.
         kind: Class name of the float layer, of the one that the model was built with; a key of
             :data:`mmptq.modules.OUTPUTS` for what reads an output.
-        roles: ``backbone``, ``neck`` or ``head``, and ``first`` or ``last``.
+        roles: ``backbone``, ``neck`` or ``head``, and ``first``, ``last`` or ``depthwise``.
         weight: Spec of the weight, ``None`` for float or where there is none (an operand of a
             product of two activations).
         inputs: Name of the site that each call reads through (one entry serves all calls),
@@ -219,7 +219,8 @@ class _Entry:
 
 
 def _entry(model: nn.Module, name: str, trace: Trace, qconfig: QConfig) -> _Entry:
-    layer, roles = model.get_submodule(name), layer_roles(name, trace)
+    layer = model.get_submodule(name)
+    roles = layer_roles(name, trace, layer)
     weight, act = qconfig.resolve(name, roles)
     weight = None if isinstance(layer, Operand) else weight
     return _Entry(class_name(layer), roles, weight, _granular(layer, act))
@@ -251,9 +252,11 @@ def _granular(layer: Any, spec: TensorSpec | None) -> Act | None:
     return spec, layer.in_channels if by_channel else None
 
 
-def layer_roles(name: str, trace: Trace) -> tuple[str, ...]:
-    """Section of the layer (by its top-level module), and whether it is first or last."""
+def layer_roles(name: str, trace: Trace, layer: nn.Module) -> tuple[str, ...]:
+    """Section of the layer (by its top-level module), whether it is first or last, or depthwise."""
     top = name.split(".", 1)[0]
     section = top if top in ("backbone", "neck") else "head"
     edges = (("first", trace.first), ("last", trace.last))
-    return (section, *(role for role, members in edges if name in members))
+    by_channel = not isinstance(layer, Operand) and factor_axis(layer) is not None
+    found = [role for role, members in edges if name in members]
+    return (section, *found, *(["depthwise"] if by_channel else []))
