@@ -14,11 +14,15 @@ from mmptq.errors import MmptqError
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def atomic_write(path: str | os.PathLike[str], option: str = "--work-dir") -> Iterator[IO[bytes]]:
     """Open a binary file that takes the place of ``path`` once it is complete.
 
     The data go to a hidden file in the same folder (made if missing), which is synced to disk and
     then renamed. If anything fails it is removed, and what stood under ``path`` stays.
+
+    Args:
+        path: Of the file.
+        option: By which a user chooses another folder.
 
     Raises:
         MmptqError: The folder cannot be made or written, or the disk is full.
@@ -36,7 +40,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         reason = error.strerror or str(error)
         raise MmptqError(
             f"cannot write {path}: {reason}. Nothing that was there has changed; make room or make "
-            "the folder writable, or choose another one with --work-dir"
+            f"the folder writable, or choose another one with {option}"
         ) from error
     finally:
         # Also after an error that is not ours, which passes through.

@@ -40,6 +40,7 @@ BESIDE = {
     "targets": (("errors",), ("runner", "models")),
     # Runs without torch: errors are all that it may know.
     "runtime": (("errors",), ("runner",)),
+    "leaderboard": (("evaluation", "models", "fileio", "errors"), ()),
     "export": (
         (*LAYERS[LAYERS.index("engine") :], "evaluation", "runtime", "targets"),
         ("runner",),

@@ -9,6 +9,8 @@ results, in the work dir:
   results.json    the table printed at the end
   quantized.onnx  with --export: integers for a runtime, checked there
   pictures/       detections of the float and the quantized models side by side
+  detections/     with --keep-detections: every row's boxes, for tools/compare.py and for the
+                  intervals of tools/leaderboard.py
 
 Examples:
   python tools/quantize.py configs/demo/retinanet_w4a4_mmse.py
@@ -42,6 +44,8 @@ from mmptq.runner.probe import pipeline_probe
 from mmptq.runner.random_model import random_model
 from mmptq.targets import TARGETS, Target
 
+_KEEP_DETECTIONS = dict(type="mmptq.KeepDetectionsHook")
+
 
 def parse_args() -> argparse.Namespace:
     scopes = "\n".join(f"  {name:14} {preset.summary}" for name, preset in SCOPES.items())
@@ -74,6 +78,11 @@ def parse_args() -> argparse.Namespace:
         "tools/pack.py)",
     )
     parser.add_argument(
+        "--keep-detections",
+        action="store_true",
+        help="keep every row's boxes in the work dir; needs one CocoMetric",
+    )
+    parser.add_argument(
         "--export",
         choices=list(TARGETS),
         metavar="TARGET",
@@ -96,6 +105,8 @@ def main() -> None:
         cfg.calib_cfg.baseline = False
     if args.packed:
         save_packed(cfg)
+    if args.keep_detections:
+        cfg.calib_hooks = {**(cfg.get("calib_hooks") or {}), "detections": _KEEP_DETECTIONS}
     if args.dry_run:
         dry_run(cfg)
         return

@@ -73,7 +73,7 @@ def best_row(rows: Sequence[ResultRow]) -> int | None:
     if not keys:
         return None
     scores = {i: row.metrics.get(keys[0], math.nan) for i, row in enumerate(rows)}
-    scores = {i: s for i, s in scores.items() if not rows[i].is_float and not _absent(s, keys[0])}
+    scores = {i: s for i, s in scores.items() if not rows[i].is_float and not is_absent(s, keys[0])}
     return max(scores, key=lambda i: (scores[i], -i)) if scores else None
 
 
@@ -168,7 +168,7 @@ def _cost_columns(rows: Sequence[ResultRow], reference: ResultRow | None) -> lis
     float_mb = reference.size_mb if reference else None
     return [
         Column("size MB", [_size(row, float_mb) for row in rows]),
-        Column("GBOPs", [_cost(row.gbops) for row in rows]),
+        Column("GBOPs", [format_cost(row.gbops) for row in rows]),
         Column("MACs", [_share(row.mac_share) for row in rows]),
         Column("images", [NOTHING if not row.images else str(row.images) for row in rows]),
         Column("time", [format_seconds(row.seconds) for row in rows]),
@@ -184,9 +184,9 @@ def _runtime_columns(rows: Sequence[ResultRow]) -> list[Column]:
 
 def format_metric(key: str, value: float | None) -> str:
     """Percent with one decimal; ``-`` where COCO has no object of the kind (-1), or no value."""
-    if value is None or _absent(value, key):
+    if value is None or is_absent(value, key):
         return NOTHING
-    if _is_fraction(key):
+    if is_fraction(key):
         return f"{100 * value:.1f}"
     return f"{value:.1f}" if _name(key) in _KNOWN else f"{value:.4g}"
 
@@ -207,12 +207,12 @@ def _difference(key: str, row: ResultRow, reference: ResultRow | None) -> str:
     if reference is None or row is reference:
         return NOTHING
     values = [r.metrics.get(key, math.nan) for r in (row, reference)]
-    if any(_absent(value, key) for value in values):
+    if any(is_absent(value, key) for value in values):
         return NOTHING
     difference = values[0] - values[1]
-    if _name(key) not in _KNOWN and not _is_fraction(key):
+    if _name(key) not in _KNOWN and not is_fraction(key):
         return f"{difference:+.3g}"
-    points = round(100 * difference if _is_fraction(key) else difference, 1)
+    points = round(100 * difference if is_fraction(key) else difference, 1)
     return f"{points + 0.0:+.1f}"  # + 0.0 turns -0.0 into 0.0
 
 
@@ -220,24 +220,27 @@ def _size(row: ResultRow, float_mb: float | None) -> str:
     if row.size_mb is None:
         return NOTHING
     if row.is_float or not float_mb or not row.size_mb:
-        return _cost(row.size_mb)
-    return f"{_cost(float_mb)} -> {_cost(row.size_mb)} ({float_mb / row.size_mb:.1f}x)"
+        return format_cost(row.size_mb)
+    return f"{format_cost(float_mb)} -> {format_cost(row.size_mb)} ({float_mb / row.size_mb:.1f}x)"
 
 
 def _share(value: float | None) -> str:
     return NOTHING if value is None else f"{100 * value:.1f} %"
 
 
-def _cost(value: float | None) -> str:
+def format_cost(value: float | None) -> str:
+    """Megabytes or bit operations, in about three digits."""
     if value is None:
         return NOTHING
     digits = 0 if value >= 1000 else 1 if value >= 10 else 2 if value >= 0.1 else 4
     return f"{value:,.{digits}f}"
 
 
-def _is_fraction(key: str) -> bool:
+def is_fraction(key: str) -> bool:
+    """Whether a metric is between 0 and 1, and shown in percent."""
     return _FRACTIONS.match(key.rpartition("/")[2]) is not None
 
 
-def _absent(value: float, key: str) -> bool:
-    return math.isnan(value) or (value < 0 and _is_fraction(key))
+def is_absent(value: float, key: str) -> bool:
+    """Whether there is no value; COCO's -1 says that there is no object of the kind."""
+    return math.isnan(value) or (value < 0 and is_fraction(key))

@@ -13,9 +13,8 @@ from mmptq.evaluation.environment import environment
 from mmptq.evaluation.render import natural_width, render, terminal_width
 from mmptq.evaluation.result_table import Section, best_row, build_markdown, build_table
 from mmptq.evaluation.row import FLOAT_METHOD, ResultRow
+from mmptq.evaluation.schema import SCHEMA, check_results
 from mmptq.fileio import atomic_write
-
-_KEYS = ("config", "float_checkpoint", "environment", "calibration", "rows")
 
 
 @dataclass
@@ -28,6 +27,7 @@ class Results:
         environment: See :func:`mmptq.evaluation.environment`.
         calibration: Plain values about the calibration (images, seed, steps, ...).
         rows: The float model's first.
+        test: See :func:`mmptq.evaluation.test_set.describe_test_set`; empty in old files.
     """
 
     config: str
@@ -35,6 +35,7 @@ class Results:
     environment: dict[str, Any] = field(default_factory=environment)
     calibration: dict[str, Any] = field(default_factory=dict)
     rows: list[ResultRow] = field(default_factory=list)
+    test: dict[str, Any] = field(default_factory=dict)
 
     @property
     def float_row(self) -> ResultRow | None:
@@ -54,11 +55,14 @@ class Results:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, in the form of ``results.json``."""
+        test = {"test": self.test} if self.test else {}
         return {
+            "schema": SCHEMA,
             "config": self.config,
             "float_checkpoint": self.float_checkpoint,
             "environment": self.environment,
             "calibration": self.calibration,
+            **test,
             "rows": [row.to_dict() for row in self.rows],
         }
 
@@ -74,25 +78,21 @@ class Results:
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> "Results":
-        """Read what :meth:`to_json` wrote.
+        """Read what :meth:`to_json` wrote, in this version or an older one.
 
         Raises:
-            MmptqError: The file is missing, no JSON, or of another form.
+            MmptqError: The file is missing, no JSON, or of another form; names the key, its value
+                and what would be right.
         """
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise MmptqError(f"cannot read the results {path}: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MmptqError(f"{path} is not JSON: {error}") from error
-        if not isinstance(data, dict) or set(data) != set(_KEYS):
-            found = ", ".join(data) if isinstance(data, dict) else type(data).__name__
-            raise MmptqError(f"{path} must hold the keys {', '.join(_KEYS)}; it holds {found}")
-        try:
-            rows = [ResultRow.from_dict(row) for row in data.pop("rows")]
-        except (MmptqError, TypeError, ValueError, AttributeError) as error:
-            raise MmptqError(f"{path}: {error}") from error
-        return cls(rows=rows, **data)
+        data = check_results(data, path)
+        data.pop("schema", None)
+        return cls(rows=[ResultRow.from_dict(row) for row in data.pop("rows")], **data)
 
     def table(self, section: Section = "all") -> Table:
         """One row per method: accuracy, difference to float, size, bit operations, time."""

@@ -28,6 +28,7 @@ class ResultRow:
         images: Number of calibration images, ``None`` where there were none.
         mac_share: Share of the multiply-adds of which both operands are quantized, in [0, 1].
         ms: Milliseconds of an image, where a runtime has computed it.
+        runtime: What has computed it, such as ``openvino``; ``None`` for a simulation.
     """
 
     method: str
@@ -41,6 +42,7 @@ class ResultRow:
     images: int | None = None
     mac_share: float | None = None
     ms: float | None = None
+    runtime: str | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Not once in the constructor: metrics are often set when the evaluation is done.
@@ -59,14 +61,15 @@ class ResultRow:
     def to_dict(self) -> dict[str, Any]:
         """A flat dict for JSON: the metrics stand beside the rest, NaN is ``None``.
 
-        ``ms`` is there only where a runtime was timed.
+        ``ms`` and ``runtime`` are there only where a runtime has computed the row.
         """
         numbers = {key: _json_number(value) for key, value in self.metrics.items()}
         head = {"method": self.method, "scope": self.scope}
         bits = {"w_bits": _json_number(self.w_bits), "a_bits": _json_number(self.a_bits)}
         costs = [key for key in _COSTS if key != "ms" or self.ms is not None]
         tail = {key: _json_number(getattr(self, key)) for key in costs}
-        return {**head, **bits, **numbers, **tail}
+        runtime = {} if self.runtime is None else {"runtime": self.runtime}
+        return {**head, **bits, **numbers, **tail, **runtime}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "ResultRow":
@@ -85,7 +88,7 @@ class ResultRow:
 
 _IDENTITY = ("method", "scope", "w_bits", "a_bits")
 _COSTS = ("size_mb", "gbops", "seconds", "images", "mac_share", "ms")
-RESERVED = (*_IDENTITY, *_COSTS, "metrics")
+RESERVED = (*_IDENTITY, *_COSTS, "runtime", "metrics")
 
 
 def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Hooks watch a calibration, and never change a number."""
 
+from mmptq.hooks.detections import KeepDetectionsHook
 from mmptq.hooks.logging import CalibrationLoggingHook
 from mmptq.hooks.pictures import DetectionPictureHook
 from mmptq.hooks.progress import CalibrationProgressHook
@@ -9,5 +10,6 @@ __all__ = [
     "CalibrationLoggingHook",
     "CalibrationProgressHook",
     "DetectionPictureHook",
+    "KeepDetectionsHook",
     "SaveQuantizedHook",
 ]

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mmengine.runner import set_random_seed
 
@@ -19,6 +19,7 @@ from mmptq.evaluation import (
     model_cost,
 )
 from mmptq.evaluation.row import count_vanished, plain_metrics
+from mmptq.evaluation.test_set import describe_test_set
 from mmptq.fileio import plain
 from mmptq.registry import RUNNERS
 from mmptq.runner.checked_runner import CheckedRunner
@@ -51,7 +52,8 @@ class CalibrationRunner(CheckedRunner):
         results = Results(
             config=str(self.cfg.filename),
             float_checkpoint=self._float_checkpoint(),
-            calibration=plain(self.cfg.calib_cfg) | {"qconfig": plain(self.cfg.qconfig)},
+            calibration=self._calibration(),
+            test=describe_test_set(self.test_set),
         )
         self.call_hook("before_calibrate")
         self._float_row(results, context)
@@ -88,6 +90,12 @@ class CalibrationRunner(CheckedRunner):
                 f"evaluation on test_dataloader: {reason}; replace or remove the file, then go on "
                 "with --resume"
             ) from error
+
+    def _calibration(self) -> dict[str, Any]:
+        """What the results say about the calibration."""
+        labels = any(step.reads_loss for step in self.settings.steps)
+        found = plain(self.cfg.calib_cfg) | {"qconfig": plain(self.cfg.qconfig)}
+        return found | {"seed": self.settings.seed, "labels": labels}
 
     def _float_row(self, results: Results, context: CalibrationContext) -> None:
         cost, store = model_cost(self.profile), context.store

@@ -105,6 +105,7 @@ def runtime_row(
         images=like.images,
         mac_share=like.mac_share,
         ms=1000 * seconds,
+        runtime=target.runtime,
     )
 
 

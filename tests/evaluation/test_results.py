@@ -20,7 +20,9 @@ def make_results():
 def test_json_has_the_documented_form(tmp_path):
     make_results().to_json(tmp_path / "results.json")
     data = json.loads((tmp_path / "results.json").read_text())
-    assert list(data) == ["config", "float_checkpoint", "environment", "calibration", "rows"]
+    keys = ["schema", "config", "float_checkpoint", "environment", "calibration", "rows"]
+    assert list(data) == keys
+    assert data["schema"] == 1
     assert data["rows"][0]["method"] == "float"
     assert data["rows"][2]["bbox_mAP"] == 0.612
     assert data["environment"]["torch"] and data["environment"]["mmdet"]
@@ -28,6 +30,7 @@ def test_json_has_the_documented_form(tmp_path):
 
 def test_json_round_trip(tmp_path):
     results = make_results()
+    results.test = {"dataset": "CocoDataset", "annotations": ["v.json"], "images": 3}
     results.to_json(tmp_path / "results.json")
     assert Results.from_json(tmp_path / "results.json") == results
 

@@ -56,6 +56,7 @@ def test_one_command_quantizes_exports_and_measures(
     rows = json.loads((folder / "results.json").read_text())["rows"]
     simulated, real = rows[-2:]
     assert real["method"] == f"{simulated['method']} in openvino" and real["ms"] > 0
+    assert real["runtime"] == "openvino" and "runtime" not in simulated
     assert real["size_mb"] == pytest.approx((folder / "quantized.onnx").stat().st_size / 1e6)
     assert real["bbox_mAP"] == pytest.approx(simulated["bbox_mAP"], abs=0.1)
 
