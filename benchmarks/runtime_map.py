@@ -9,18 +9,23 @@ that the JSON file holds are not measured again.
 """
 
 import argparse
+import copy
 import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from arguments import ROOT, add_cells, new_parser
 from cells import Cells
 from default_recipe import COLUMNS, MODELS, Model, main_metric, read_model_config
 from silence import quiet
+from torch import Tensor
 
+from mmptq.export.kinds import make_part
+from mmptq.export.post_processing import traceable
 from mmptq.runner import CalibrationRunner
-from mmptq.runner.exporting import export, runtime_row
+from mmptq.runner.exporting import export, runtime_row, test_images
 from mmptq.runner.prepare_config import complete_config
 from mmptq.targets import TARGETS
 
@@ -70,10 +75,12 @@ def measure(args: argparse.Namespace, model: Model, column: str, runtime: str) -
         path, target = Path(work_dir) / "m.onnx", TARGETS[runtime]
         found = export(runner, path, target, num_images=args.checked)
         real = runtime_row(runner, path, target, simulated)
+        exact = evaluate_in_float64(runner)
     wrong = len(found.saturated)
     return {
         "simulated": main_metric(simulated.metrics, model),
         "real": main_metric(real.metrics, model),
+        "float64": main_metric(exact, model),
         "images": found.images,
         "close": found.close,
         "float64_close": found.float64_close,
@@ -81,6 +88,20 @@ def measure(args: argparse.Namespace, model: Model, column: str, runtime: str) -
         "wrong_layers": wrong,
         "mb": [round(size, 2) for size in (found.float_megabytes, found.megabytes)],
     }
+
+
+def evaluate_in_float64(runner: CalibrationRunner) -> dict[str, float]:
+    """Metrics of the simulation in float64: how much of them rounding edges alone decide."""
+    part = make_part(runner.model.model)
+    exact = copy.deepcopy(part).double()
+
+    def network(*tensors: Tensor) -> list[Tensor]:
+        found = exact(*(tensor.double() for tensor in tensors))
+        return [y.float() if y.is_floating_point() else y for y in found]
+
+    example = test_images(runner, 1)[0]
+    with torch.no_grad(), traceable(), part.computed_by(network, example):
+        return runner.evaluate("float64")
 
 
 def make_runner(
@@ -97,8 +118,10 @@ def make_runner(
 
 def print_table(cells: Cells, args: argparse.Namespace) -> None:
     """Markdown."""
-    print("\n| model | bits | runtime | simulated | real | same images | float64 | integers | MB |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    titles = ["model", "bits", "runtime", "simulated", "real", "simulated in float64"]
+    titles += ["same images", "in float64", "integers", "MB"]
+    print(f"\n| {' | '.join(titles)} |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for model in args.models:
         for column in args.columns:
             for runtime in args.runtimes:
@@ -115,6 +138,7 @@ def line(model: str, column: str, runtime: str, cell: dict[str, Any]) -> str:
         runtime,
         f"{cell['simulated']:.1f}",
         f"{cell['real']:.1f}",
+        f"{cell['float64']:.1f}" if "float64" in cell else "",
         f"{cell['close']} of {images}",
         f"{cell['float64_close']} of {images}",
         "{} of {}".format(*cell["integers"]),
