@@ -6,6 +6,7 @@ r"""Look at the loss of a quantized model: a picture, the raw numbers and a shor
   hessian    Hessian of the loss in the steps, Gaussian curvature  (LAPQ, eq. 8 and 9, Fig. A.1)
   landscape  loss over two random directions of the weights, float and quantized
                                                                    (Bit-shrinking, Fig. 1)
+  sensitivity  which quantizers hurt, one by one and by stage, and what spares the worst
 
 Each writes <work dir>/analysis/<command>.png and .json. Values are logged as they are computed:
 with --resume, a killed run computes only what is missing. The config's recipe is not run; ranges
@@ -16,6 +17,7 @@ Examples:
   python tools/analyze.py metric-p configs/demo/retinanet_w4a4_mmse.py --loss
   python tools/analyze.py hessian configs/bccd/retinanet_r18_w4a4_mmse.py --tensors '*.act'
   python tools/analyze.py landscape configs/demo/faster_rcnn_w4a4_mmse.py --resume
+  python tools/analyze.py sensitivity configs/demo/retinanet_w4a4_mmse.py --bits 8/8 4/4
 """
 
 import argparse
@@ -47,13 +49,13 @@ def parse_args() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, analysis in ANALYSES.items():
         command = commands.add_parser(name, help=analysis.summary, description=analysis.summary)
-        add_shared(command, analysis.bits)
+        add_shared(command, analysis.bits, analysis.objective)
         analysis.add_arguments(command)
         add_common_arguments(command)
     return parser.parse_args()
 
 
-def add_shared(parser: argparse.ArgumentParser, bits: str) -> None:
+def add_shared(parser: argparse.ArgumentParser, bits: str, objective: str) -> None:
     add = parser.add_argument
     add("config", help="any config of tools/quantize.py")
     add(
@@ -61,11 +63,15 @@ def add_shared(parser: argparse.ArgumentParser, bits: str) -> None:
         nargs="+",
         default=bits.split(),
         help="weights/activations, 32 for float; the scope and overrides of qconfig stay "
-        f"(default: {bits})",
+        f"(default: {bits or 'those of qconfig'})",
     )
     add("--images", type=int, help="calibration images (default: as the config says)")
-    add("--objective", default="TaskLoss", help="what the loss is (default: %(default)s)")
-    add("--checkpoint", help="float weights (default: the config's load_from)")
+    add("--objective", default=objective, help="what the loss is (default: %(default)s)")
+    add(
+        "--checkpoint",
+        help="float weights (default: the config's load_from); for sensitivity also a quantized "
+        "checkpoint, whose ranges are taken",
+    )
     add("--qconfig", help="config file that says what is quantized")
     add("--cache-gb", type=float, default=2.0, help="memory budget of the loss (default: 2)")
     add("--resume", action="store_true", help="go on from what a killed run has logged")
@@ -76,16 +82,16 @@ def main() -> None:
     analysis = ANALYSES[args.command]
     analysis.check(args)
     build(OBJECTIVES, {"type": args.objective}, "--objective")
-    widths = [BitWidths.parse(text) for text in args.bits]
+    widths = bit_widths(args)
     if args.images is not None and args.images < 1:
         raise ConfigError(f"--images {args.images}: must be 1 or more")
     init_processes(args.launcher)
     results: Results = {}
     for bits in widths:
         runner = make_runner(args, bits)
-        context = runner.setup()
-        runner.prepare_model(context)
-        analysis.measure(Run(args, bits.label, runner, context), results)
+        run = Run(args, bits, runner, runner.setup())
+        analysis.prepare(run)
+        analysis.measure(run, results)
     if is_main_process():
         out = Path(runner.work_dir).parent / args.command
         save_json(args, runner, results, out.with_suffix(".json"))
@@ -93,10 +99,20 @@ def main() -> None:
         print(f"{out}.png, {out}.json")
 
 
+def bit_widths(args: argparse.Namespace) -> list[BitWidths]:
+    """Those that were asked for, or the config's own."""
+    if args.bits:
+        return [BitWidths.parse(text) for text in args.bits]
+    cfg = load_config(args, args.qconfig)
+    complete_config(cfg)
+    return [BitWidths.of(cfg.qconfig)]
+
+
 def make_runner(args: argparse.Namespace, bits: BitWidths) -> CalibrationRunner:
     """The config's runner at these bit-widths, with a folder and a name of its own."""
     cfg = load_config(args, args.qconfig)
     complete_config(cfg)
+    ANALYSES[args.command].change_config(args, cfg)
     if args.checkpoint:
         cfg.load_from = args.checkpoint
     if args.images is not None:

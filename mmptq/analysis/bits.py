@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmptq.errors import ConfigError
+from mmptq.models import QConfig
 from mmptq.models.specs import check_num_bits
 
 FLOAT_BITS = 32
@@ -36,6 +37,17 @@ class BitWidths:
         if widths.weight == widths.act == FLOAT_BITS:
             raise ConfigError(f"bits {text!r}: nothing would be quantized")
         return widths
+
+    @classmethod
+    def of(cls, qconfig: Mapping[str, Any]) -> "BitWidths":
+        """Those that a ``qconfig`` has as its defaults.
+
+        Raises:
+            ConfigError: It is malformed.
+        """
+        parsed = QConfig.parse(qconfig)
+        specs = (parsed.weight, parsed.act)
+        return cls(*(FLOAT_BITS if spec is None else spec.num_bits for spec in specs))
 
     @property
     def label(self) -> str:

@@ -1,9 +1,9 @@
 """Which quantizers make a model collapse: what each alone does to the heads' outputs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from mmptq.engine import CalibrationContext, LossEvaluator, float_form
 from mmptq.models import Plan, QuantModel
@@ -75,7 +75,23 @@ def find_blame(context: CalibrationContext, images: int = 2, worst: int = 5) -> 
     return found[:worst]
 
 
-def overrides(blamed: list[Blame], plan: Plan) -> list[dict[str, Any]]:
+class Blamed(Protocol):
+    """A quantizer that is to have more bits, as :class:`Blame` describes it."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Those that read through it, or the one whose weight it quantizes."""
+
+    @property
+    def which(self) -> str:
+        """``'weight'`` or ``'act'``."""
+
+    @property
+    def more_bits(self) -> int:
+        """A bit-width with which it does no harm."""
+
+
+def overrides(blamed: Sequence[Blamed], plan: Plan) -> list[dict[str, Any]]:
     """What keeps the blamed in more bits, to stand first in ``qconfig.overrides``.
 
     An entry hides all others for its layer, so it says what the layer had by them, too.

@@ -27,7 +27,7 @@ def draw_surfaces(results: Results, path: Path) -> None:
             and ``best`` (two steps) of each bit-width.
         path: Of the PNG.
     """
-    figure = _figure(3.6 * len(results), 6.4)
+    figure = new_figure(3.6 * len(results), 6.4)
     for i, (label, found) in enumerate(results.items()):
         x, y = found["steps"]
         values = _capped(np.array(found["loss"], dtype=float))
@@ -42,7 +42,7 @@ def draw_surfaces(results: Results, path: Path) -> None:
         if i == 0:
             above.legend(fontsize=6, framealpha=0.5)
         _relief(below, x, y, values)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_landscapes(results: Results, path: Path) -> None:
@@ -52,7 +52,7 @@ def draw_landscapes(results: Results, path: Path) -> None:
         results: ``axis`` and ``loss`` ``(N, N)`` of each model.
         path: Of the PNG.
     """
-    figure = _figure(2.9 * len(results), 5.2)
+    figure = new_figure(2.9 * len(results), 5.2)
     surfaces = {k: np.array(found["loss"], dtype=float) for k, found in results.items()}
     finite = _finite([*surfaces.values()])
     # A few far corners must not flatten the rest, and a low-bit model lies high as a whole.
@@ -68,7 +68,7 @@ def draw_landscapes(results: Results, path: Path) -> None:
         _small_labels(above)
         _relief(below, axis, axis, shown)
         below.set_zlim(levels[0], levels[-1])  # type: ignore[attr-defined]
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_over_p(results: Results, ylabel: str, path: Path) -> None:
@@ -80,7 +80,7 @@ def draw_over_p(results: Results, ylabel: str, path: Path) -> None:
         ylabel: What the values are.
         path: Of the PNG.
     """
-    figure = _figure(3.8 * (1 + len(results)), 3.6)
+    figure = new_figure(3.8 * (1 + len(results)), 3.6)
     axes = figure.add_subplot(1, 1 + len(results), 1)
     for label, found in results.items():
         axes.plot(found["p"], found["values"], "o-", label=label)
@@ -96,7 +96,7 @@ def draw_over_p(results: Results, ylabel: str, path: Path) -> None:
         axes.set(ylim=(0.98, 2.0), xlabel="step / largest step", ylabel="L_p error / least")
         axes.set_title(f"{label}: {errors['name']}", fontsize=8)
         axes.legend(fontsize=7)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_p_path(results: Results, path: Path) -> None:
@@ -106,7 +106,7 @@ def draw_p_path(results: Results, path: Path) -> None:
         results: ``p``, ``values``, ``parabola``, ``vertex`` and ``vertex_value`` of each bit-width.
         path: Of the PNG.
     """
-    figure = _figure(4.2 * len(results), 3.6)
+    figure = new_figure(4.2 * len(results), 3.6)
     for i, (label, found) in enumerate(results.items()):
         axes = figure.add_subplot(1, len(results), i + 1)
         axes.plot(found["p"], found["values"], "o", label="measured")
@@ -118,7 +118,7 @@ def draw_p_path(results: Results, path: Path) -> None:
             axes.plot(found["vertex"], found["vertex_value"], "r*", markersize=10, label=text)
         axes.set(xlabel="p", ylabel="loss", title=label)
         axes.legend(fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_hessians(results: Results, path: Path) -> None:
@@ -128,7 +128,7 @@ def draw_hessians(results: Results, path: Path) -> None:
         results: ``names``, ``hessian`` ``(n, n)`` and ``coupling`` of each bit-width.
         path: Of the PNG.
     """
-    figure = _figure(4.6 * len(results) + 1.0, 5.0)
+    figure = new_figure(4.6 * len(results) + 1.0, 5.0)
     matrices = {k: np.abs(np.array(found["hessian"])) for k, found in results.items()}
     largest = float(_finite([*matrices.values()]).max()) or 1.0
     norm = LogNorm(largest * 1e-4, largest)
@@ -140,10 +140,11 @@ def draw_hessians(results: Results, path: Path) -> None:
         axes.set_xticks(ticks, names, fontsize=5, rotation=90)
         axes.set_title(f"{label}, coupling {results[label]['coupling']:.2f}", fontsize=8)
         figure.colorbar(image, ax=axes, shrink=0.6)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of this size in inches, to be saved by :func:`save_figure`."""
     figure = Figure(figsize=(width, height), dpi=90, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -202,7 +203,8 @@ def _small_labels(axes: Axes) -> None:
     axes.yaxis.label.set_fontsize(6)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write it as a small PNG, whole or not at all."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches="tight")
     with atomic_write(path) as file:  # with a palette, a quarter of the size

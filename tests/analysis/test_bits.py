@@ -37,3 +37,13 @@ def test_qconfig_keeps_what_is_not_about_bits() -> None:
     parsed = QConfig.parse(BitWidths.parse("32/4").apply(qconfig))
     assert parsed.weight is None
     assert parsed.act is not None and parsed.act.num_bits == 4
+
+
+def test_a_qconfigs_own_bits() -> None:
+    assert BitWidths.of({"weight": {"num_bits": 3}, "act": None}) == BitWidths(3, 32)
+    assert BitWidths.of({}).label == "W8A8"
+    qconfig = {"scope": "full", "weight": {"num_bits": 4}, "act": {"num_bits": 6}}
+    own = BitWidths.of(qconfig)
+    assert QConfig.parse(own.apply(qconfig)) == QConfig.parse(qconfig)
+    with pytest.raises(ConfigError, match="qconfig.weight.num_bits"):
+        BitWidths.of({"weight": {"num_bits": 40}})

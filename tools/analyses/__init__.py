@@ -3,6 +3,7 @@
 from analyses.base import Analysis, Results, Run
 from analyses.landscape import Landscape
 from analyses.over_p import LpPath, MetricOverP
+from analyses.sensitivity import SensitivityAnalysis
 from analyses.steps import Hessian, Surface
 
 ANALYSES: dict[str, Analysis] = {
@@ -11,6 +12,7 @@ ANALYSES: dict[str, Analysis] = {
     "p-path": LpPath(),
     "hessian": Hessian(),
     "landscape": Landscape(),
+    "sensitivity": SensitivityAnalysis(),
 }
 
 __all__ = ["ANALYSES", "Analysis", "Results", "Run"]

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import Config
+from rich.console import RenderableType
 from rich.table import Table
 
-from mmptq.analysis import ModelLoss
+from mmptq.analysis import BitWidths, ModelLoss
 from mmptq.engine import CalibrationContext
 from mmptq.errors import ConfigError
 from mmptq.runner import CalibrationRunner
@@ -25,15 +27,20 @@ class Run:
 
     Args:
         args: The command line.
-        label: Of the bit-width.
+        bits: Its bit-widths.
         runner: Set up.
-        context: Of its prepared model.
+        context: Of its model.
     """
 
     args: Arguments
-    label: str
+    bits: BitWidths
     runner: CalibrationRunner
     context: CalibrationContext
+
+    @property
+    def label(self) -> str:
+        """Of the bit-widths."""
+        return self.bits.label
 
     @property
     def objective(self) -> dict[str, str]:
@@ -48,11 +55,13 @@ class Run:
 class Analysis(ABC):
     """One sub-command.
 
-    ``summary`` is its line of help, ``bits`` the default bit-widths.
+    ``summary`` is its line of help, ``bits`` the default bit-widths (none: the config's own),
+    ``objective`` the default loss.
     """
 
     summary: str
     bits: str
+    objective = "TaskLoss"
 
     @abstractmethod
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -65,12 +74,23 @@ class Analysis(ABC):
             ConfigError: Names the argument.
         """
 
+    def change_config(self, args: Arguments, cfg: Config) -> None:  # noqa: B027
+        """Change the config before a runner is built of it.
+
+        Raises:
+            ConfigError: Names the argument.
+        """
+
+    def prepare(self, run: Run) -> None:
+        """Give the model its quantized form; once for each bit-width, before :meth:`measure`."""
+        run.runner.prepare_model(run.context)
+
     @abstractmethod
     def measure(self, run: Run, results: Results) -> None:
         """Add what is found at one bit-width to ``results``."""
 
     @abstractmethod
-    def show(self, args: Arguments, results: Results, path: Path) -> Table:
+    def show(self, args: Arguments, results: Results, path: Path) -> RenderableType:
         """Draw the picture and return the table."""
 
 

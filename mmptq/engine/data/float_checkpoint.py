@@ -39,6 +39,15 @@ def load_float_checkpoint(model: QuantModel, path: str, key: str | None = None) 
     _load_float(model, tree, path, key)
 
 
+def is_quantized(path: str) -> bool:
+    """Whether a checkpoint is one of a quantized model, packed or not.
+
+    Raises:
+        CheckpointError: Not readable.
+    """
+    return _quantized_branch(_read_tree(path)) is not None
+
+
 def load_checkpoint(model: QuantModel, path: str, key: str | None = None) -> None:
     """Load a quantized checkpoint (packed or not), which checks itself, or a float one.
 

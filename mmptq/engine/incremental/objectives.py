@@ -169,7 +169,7 @@ class OutputDistance(Objective):
 
     @override
     def see_float(self, image: CalibrationImage, outputs: Any) -> None:
-        kept = [t.clone() for kind in _kinds(self._compared(outputs)) for t in kind]
+        kept = [t.clone() for kind in self.kinds(outputs) for t in kind]
         self._float.put(image.position, kept)
 
     @override
@@ -181,11 +181,15 @@ class OutputDistance(Objective):
         """One number for each kind of output that has any elements."""
         kept = iter(self._float.get(image.position))
         errors = []
-        for kind in _kinds(self._compared(outputs)):
+        for kind in self.kinds(outputs):
             y = torch.cat([next(kept).flatten() for _ in kind])
             if y.numel():
                 errors.append(_relative_error(y, torch.cat([t.flatten() for t in kind])))
         return errors
+
+    def kinds(self, outputs: Any) -> list[list[Tensor]]:
+        """The tensors of each kind of output that counts, in a fixed order."""
+        return list(_kinds(self._compared(outputs)))
 
     def _compared(self, outputs: Any) -> Any:
         """Those of the outputs that count."""
@@ -219,6 +223,10 @@ def _kinds(outputs: Any) -> Iterator[list[Tensor]]:
 
 
 def _relative_error(y: Tensor, y_hat: Tensor) -> float:
+    return float((y_hat.double() - y.double()).square().sum()) / spread(y)
+
+
+def spread(y: Tensor) -> float:
+    """The squared deviations of an output from its mean, summed; what errors are relative to."""
     y = y.double()
-    spread = float((y - y.mean()).square().sum())
-    return float((y_hat.double() - y).square().sum()) / max(spread, 1e-12)
+    return max(float((y - y.mean()).square().sum()), 1e-12)

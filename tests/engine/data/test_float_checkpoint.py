@@ -12,6 +12,7 @@ from mmengine.runner.checkpoint import load_state_dict
 from torch import Tensor, nn
 
 from mmptq.engine import load_float_checkpoint
+from mmptq.engine.data.float_checkpoint import is_quantized
 from mmptq.errors import CheckpointError
 from mmptq.models import QuantModel
 
@@ -218,6 +219,14 @@ def test_a_constant_buffer_may_be_missing_and_a_statistic_may_not(
     torch.save(state, tmp_path / "float.pth")
     with pytest.raises(CheckpointError, match=r"lacks 1 of \d+ tensors, .*bn1.running_var"):
         load_float_checkpoint(model, str(tmp_path / "float.pth"))
+
+
+def test_a_quantized_checkpoint_is_known_as_one(make_quantized, make_detector, tmp_path):
+    torch.save({"state_dict": make_quantized("retinanet").state_dict()}, tmp_path / "a.pth")
+    torch.save({"state_dict": make_state(make_detector)}, tmp_path / "b.pth")
+    assert is_quantized(str(tmp_path / "a.pth")) and not is_quantized(str(tmp_path / "b.pth"))
+    with pytest.raises(CheckpointError, match="none.pth"):
+        is_quantized(str(tmp_path / "none.pth"))
 
 
 def test_quantized_checkpoint_is_refused(make_quantized, make_wrapped, tmp_path):

@@ -1,0 +1,25 @@
+"""How much each quantizer hurts: estimated from one pass, and measured one by one."""
+
+from mmptq.analysis.sensitivity.measure import (
+    SensitivityReport,
+    add_metrics,
+    estimate,
+    measure_sensitivity,
+)
+from mmptq.analysis.sensitivity.record import (
+    Sensitivity,
+    StageSensitivity,
+    sum_by_stage,
+    worst_first,
+)
+
+__all__ = [
+    "Sensitivity",
+    "SensitivityReport",
+    "StageSensitivity",
+    "add_metrics",
+    "estimate",
+    "measure_sensitivity",
+    "sum_by_stage",
+    "worst_first",
+]

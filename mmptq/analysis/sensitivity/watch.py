@@ -1,0 +1,150 @@
+"""A float pass that tells the gradients at everything that would be quantized."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmptq.analysis.sensitivity.forms import Forms
+from mmptq.models import QuantModel
+
+
+@dataclass
+class Sums:
+    """Of one form over one image."""
+
+    numel: int = 0
+    signal: float = 0.0
+    noise: float = 0.0
+    fisher: float = 0.0
+    projected: float = 0.0
+
+
+@dataclass
+class _Read:
+    """A tensor that layers read through a site, with what comes back from them."""
+
+    site: str
+    x: Tensor
+    readers: int = 0
+    back: int = 0
+    grad: Tensor | None = None
+
+
+@dataclass
+class GradientWatch:
+    """Makes a float pass tell the gradients at everything that would be quantized.
+
+    Args:
+        model: In float form.
+        forms: Of its quantizers.
+    """
+
+    model: QuantModel
+    forms: Forms
+    _reads: dict[Any, _Read] = field(default_factory=dict)
+    _weights: dict[str, Tensor] = field(default_factory=dict)
+    _leaves: list[Tensor] = field(default_factory=list)
+    _sums: dict[str, list[Sums]] = field(default_factory=dict)
+    _dots: dict[str, list[float]] = field(default_factory=dict)
+    _first: bool = True
+
+    @contextmanager
+    def watching(self, image: Tensor) -> Iterator[None]:
+        """In this context a forward pass on ``image``, a leaf, is watched."""
+        # Hooks are called on the way to what gradients are asked for: to the image, and to learned
+        # queries, too.
+        learned = [p for p in self.model.parameters() if p.requires_grad]
+        self._leaves += [image, *learned]
+        with ExitStack() as stack:
+            for name, site in self.model.sites.items():
+                if name in self.forms:
+                    handle = site.register_forward_hook(self._reading(name))
+                    stack.callback(handle.remove)
+            for name, layer in self.model.quant_layers():
+                if name in self.forms and layer.weight_quantizer is not None:
+                    # A leaf of its own: what a frozen parameter is trained on is nobody's wish.
+                    leaf = layer.weight.detach().requires_grad_()
+                    self._weights[name] = leaf
+                    layer.__dict__["quantized_weight"] = _returning(leaf)
+                    stack.callback(layer.__dict__.pop, "quantized_weight")
+            yield
+
+    def go_back(self, scalar: Tensor, last: bool) -> None:
+        """One backward pass from ``scalar``; the graph is freed after the last."""
+        self._dots = {name: [0.0] * len(forms) for name, forms in self.forms.items()}
+        leaves = [*self._weights.values(), *self._leaves]
+        grads = torch.autograd.grad(scalar, leaves, allow_unused=True, retain_graph=not last)
+        for (name, weight), grad in zip(self._weights.items(), grads, strict=False):
+            self._add(name, weight.detach(), grad)
+        for read in self._reads.values():
+            if read.back < read.readers:  # a reader whose output led nowhere
+                self._finish(read)
+            read.back = 0
+        for name, dots in self._dots.items():
+            for sums, dot in zip(self._sums.get(name, ()), dots, strict=False):
+                sums.projected += dot**2
+        self._first = False
+
+    def sums(self, probes: int) -> dict[str, list[Sums]]:
+        """Of each form, the estimates as means over the probes."""
+        for of_forms in self._sums.values():
+            for sums in of_forms:
+                sums.fisher /= probes
+                sums.projected /= probes
+        return self._sums
+
+    def _reading(self, site: str) -> Any:
+        def hook(module: Any, args: Any, x: Tensor) -> Tensor:
+            # Readers share a tensor, not always the object that holds it.
+            key = (site, x.data_ptr(), x.shape, x.stride())
+            read = self._reads.setdefault(key, _Read(site, x.detach()))
+            read.readers += 1
+            # A node of this reader's own: what else reads x, a residual addition, is no part of it.
+            alias = x.view_as(x) if x.requires_grad else x.detach().clone().requires_grad_()
+            if not x.requires_grad:
+                self._leaves.append(alias)
+            alias.register_hook(self._returned(read))
+            return alias
+
+        return hook
+
+    def _returned(self, read: _Read) -> Any:
+        def hook(grad: Tensor) -> None:
+            read.grad = grad if read.grad is None else read.grad + grad
+            read.back += 1
+            if read.back == read.readers:
+                self._finish(read)
+
+        return hook
+
+    def _finish(self, read: _Read) -> None:
+        grad, read.grad = read.grad, None
+        self._add(read.site, read.x, grad)
+
+    @torch.no_grad()
+    def _add(self, name: str, x: Tensor, grad: Tensor | None) -> None:
+        """Add a tensor of the quantizer ``name``, and its gradient (``None`` is zero)."""
+        forms = self.forms[name]
+        of_forms = self._sums.setdefault(name, [Sums() for _ in forms])
+        for i, (form, sums) in enumerate(zip(forms, of_forms, strict=True)):
+            error = form(x) - x
+            if self._first:
+                sums.numel += x.numel()
+                sums.signal += _sum(x.square())
+                sums.noise += _sum(error.square())
+            if grad is not None:
+                product = grad * error
+                self._dots[name][i] += _sum(product)
+                sums.fisher += _sum(product.square_())
+
+
+def _returning(value: Tensor) -> Any:
+    return lambda: value
+
+
+def _sum(x: Tensor) -> float:
+    return float(x.sum(dtype=torch.float64))

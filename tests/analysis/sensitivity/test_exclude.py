@@ -1,0 +1,50 @@
+"""What spares the worst layers, in the forms of three tools."""
+
+from typing import Any
+
+from mmptq.analysis.sensitivity.exclude import excluded_layers, ignored_scopes, sparing_qconfig
+from mmptq.models import QConfig
+from tests.calibration_support import W4A4, MakeContext, make_context  # noqa: F401
+from tests.sensitivity_support import record
+
+TARGET: dict[str, Any] = {**W4A4, "target": "onnxruntime"}
+
+
+def test_the_qconfig_gives_more_bits_to_these_alone(make_context: MakeContext) -> None:  # noqa: F811
+    context = make_context("retinanet", ranges=False)
+    before = context.model.plan
+    assert before is not None
+    worst = [record("neck.fpn_convs.0.conv"), record("backbone.layer2.0.conv1", which="act")]
+    old = {**W4A4, "overrides": [dict(pattern="backbone.layer3.*", act=dict(num_bits=6))]}
+    new = sparing_qconfig(worst, before, old)
+    plan = context.adapter.plan(QConfig.parse(new))
+    bits = {layer.name: layer.weight.num_bits for layer in plan.layers if layer.weight}
+    sites = {site.name: site.spec.num_bits for site in plan.sites}
+    assert bits["neck.fpn_convs.0.conv"] == 8 and bits["neck.fpn_convs.1.conv"] == 4
+    assert bits["backbone.layer2.0.conv1"] == 4 and sites["backbone.layer2.0.conv1:0"] == 8
+    assert sites["backbone.layer3.0.conv2:0"] == 6
+
+
+def test_other_tools_leave_out_whole_layers(make_context: MakeContext) -> None:  # noqa: F811
+    plan = make_context("retinanet", qconfig=TARGET, ranges=False).model.plan
+    assert plan is not None
+    output = "backbone.layer2.0.conv2.output"
+    both = ("bbox_head.cls_convs.0.conv", "bbox_head.reg_convs.0.conv")
+    worst = [
+        record("a", which="act", layers=both),
+        record(output, which="act"),
+        record("bbox_head.reg_convs.0.conv"),
+    ]
+    assert excluded_layers(worst, plan) == [*both, "backbone.layer2.0.conv2"]
+
+
+def test_names_are_those_of_nodes_where_they_are_known() -> None:
+    layers = ["a", "b"]
+    found = ignored_scopes(layers, {"a": ["/a/Conv", "/a_1/Conv"], "b": []})
+    assert found["names_are"] == "nodes of the float ONNX graph"
+    assert found["nodes_to_exclude"] == ["/a/Conv", "/a_1/Conv"]
+    assert found["nncf_ignored_scope"] == {"names": ["/a/Conv", "/a_1/Conv"]}
+    assert found["layers"] == layers and found["without_node"] == ["b"]
+    for nothing in (None, {}, {"a": [], "b": []}):
+        found = ignored_scopes(layers, nothing)
+        assert found["names_are"] == "modules" and found["nodes_to_exclude"] == layers
