@@ -38,7 +38,7 @@ from peers.toolkits import RUNTIMES, TOOLKITS, Session, missing_packages
 
 from mmptq.engine import CalibrationContext
 from mmptq.errors import ConfigError, MmptqError
-from mmptq.export.parts import Network
+from mmptq.export.parts import INPUT, Network
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.launch import add_common_arguments, load_config
 from mmptq.runner.prepare_config import complete_config
@@ -205,7 +205,7 @@ class Comparison:
 
     def _through(self, runtime: str, model: Path) -> dict[str, Any]:
         network = as_network(RUNTIMES[runtime](model))
-        with self.heads.computed_by(network, self.example):
+        with self.heads.computed_by(network, {INPUT: self.example}):
             return self.evaluate()
 
     def _in_own_process(self, script: str, arguments: list[Any], name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class RawHeads(HeadsPart):
             path: The file.
             image: An example ``(1, 3, H, W)``.
         """
-        names = self.output_names(image)
+        names = self.output_names({INPUT: image})
         torch.onnx.export(
             self,
             (image,),

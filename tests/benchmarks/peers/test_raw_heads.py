@@ -21,7 +21,7 @@ def test_the_same_outputs_give_the_same_detections(make_detector, image):
     heads, other = RawHeads(detector), RawHeads(copy.deepcopy(detector))
     expected = predict(detector, image)
     assert len(expected) > 0
-    with heads.computed_by(other, image):
+    with heads.computed_by(other, {"image": image}):
         for parameter in detector.parameters():
             parameter.data.zero_()  # none of its own layers takes part
         found = predict(detector, image)
@@ -33,7 +33,7 @@ def test_other_outputs_give_other_detections_until_it_ends(make_detector, image)
     detector = make_detector("retinanet")
     heads, other = RawHeads(detector), RawHeads(copy.deepcopy(detector))
     expected = predict(detector, image)
-    with heads.computed_by(lambda image: [v - 100 for v in other(image)], image):
+    with heads.computed_by(lambda image: [v - 100 for v in other(image)], {"image": image}):
         assert len(predict(detector, image)) == 0
     assert torch.equal(predict(detector, image).scores, expected.scores)
 
