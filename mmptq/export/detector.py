@@ -62,10 +62,6 @@ class DetectorPart(Part):
         limit = (self.test_cfg or {}).get("max_per_img", -1)
         return limit if limit > 0 else MOST
 
-    def output_names(self, example: Example) -> list[str]:
-        """Three."""
-        return list(OUTPUTS)
-
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What the model's own ``predict`` finds."""
         self.start_pass()

@@ -1,6 +1,5 @@
 """A float graph beside the float model: before anything is quantized, both find the same."""
 
-import copy
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from torch.nn import functional
 
 from mmptq.errors import ConfigError, MmptqError
 from mmptq.export.detections import likeness
+from mmptq.export.float64 import Float64
 from mmptq.export.network import SessionNetwork
 from mmptq.export.parts import INPUT, SIZE, Example, Part
-from mmptq.export.post_processing import traceable
 from mmptq.runtime import open_session
 
 # Share of detections that both have. Rounding moves some across thresholds, and what overlaps
@@ -60,10 +59,10 @@ def check_graph(
             "--part heads can be exported"
         )
     if not static:
-        check_sizes(part, network, examples[0])
+        _check_sizes(part, network, examples[0])
 
 
-def check_sizes(part: Part, network: SessionNetwork, example: Example) -> None:
+def _check_sizes(part: Part, network: SessionNetwork, example: Example) -> None:
     """Make sure that a graph takes another size than its example's.
 
     Raises:
@@ -91,16 +90,14 @@ def _agreement(part: Part, network: SessionNetwork, example: Example) -> float:
 
 def _own_agreement(part: Part, examples: Sequence[Example]) -> float:
     """Of the model with itself in float64; 1 where it computes in float32 alone."""
-    exact = copy.deepcopy(part).double()
-    found = []
-    for example in examples:
-        double = {name: tensor.double() for name, tensor in example.items()}
-        try:
-            with traceable():
-                found.append(likeness(part.detections(example), exact.detections(double)).agreement)
-        except RuntimeError:
-            return 1.0
-    return _mean(found)
+    exact = Float64(part)
+    try:
+        return _mean(
+            likeness(part.detections(example), exact.detections(example)).agreement
+            for example in examples
+        )
+    except RuntimeError:
+        return 1.0
 
 
 def _mean(values: Iterable[float]) -> float:

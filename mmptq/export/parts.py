@@ -95,10 +95,6 @@ class Part(nn.Module):
         """Simulated outputs in a new pass of the model."""
 
     @abstractmethod
-    def output_names(self, example: Example) -> list[str]:
-        """A name for each tensor that :meth:`forward` returns."""
-
-    @abstractmethod
     def pieces(self, example: Example, static: bool) -> list[Piece]:
         """What the graph is made of, in the order of execution.
 
@@ -139,6 +135,10 @@ class NetworkPart(Part):
     @abstractmethod
     def compute(self, image: Tensor) -> Any:
         """What the part computes, in the model's own nested form."""
+
+    @abstractmethod
+    def output_names(self, example: Example) -> list[str]:
+        """A name for each tensor that :meth:`forward` returns."""
 
     @abstractmethod
     def replaced(self, compute: Callable[[Tensor], Any]) -> Mapping[tuple[nn.Module, str], Any]:

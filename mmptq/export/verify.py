@@ -1,6 +1,5 @@
 """What a runtime makes of an exported model, beside the simulation."""
 
-import copy
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import torch
 from torch import Tensor
 
 from mmptq.export.detections import Likeness, likeness
+from mmptq.export.float64 import Float64
 from mmptq.export.layer_check import check_layers
 from mmptq.export.network import SessionNetwork
 from mmptq.export.parts import Example, NetworkPart, Part
-from mmptq.export.post_processing import traceable
 from mmptq.export.verification import Verification
 from mmptq.models import QuantModel
 from mmptq.runtime import Session, open_session
@@ -53,19 +52,17 @@ def compare_outputs(
 ) -> None:
     """Fill in how near to the simulation the runtime is, and the simulation in float64."""
     network = SessionNetwork(session, part.inputs)
-    exact = copy.deepcopy(part).double()
+    exact = Float64(part)
     real: list[Likeness] = []
     itself: list[Likeness] = []
     distances: list[tuple[float, float]] = []
     for example in examples:
-        double = {name: tensor.double() for name, tensor in example.items()}
         simulated = part.detections(example)
         with part.computed_by(network, example):
             real.append(likeness(simulated, part.detections(example)))
-        with traceable():
-            itself.append(likeness(simulated, exact.detections(double)))
+        itself.append(likeness(simulated, exact.detections(example)))
         if isinstance(part, NetworkPart):
-            distances.append(_distances(part, network, exact, example, double))
+            distances.append(_distances(part, network, exact, example))
     found.images = len(examples)
     found.close, found.float64_close = (sum(one.close for one in each) for each in (real, itself))
     found.score_difference = max(one.score for one in real)
@@ -76,12 +73,12 @@ def compare_outputs(
 
 @torch.no_grad()
 def _distances(
-    part: NetworkPart, network: SessionNetwork, exact: Part, example: Example, double: Example
+    part: NetworkPart, network: SessionNetwork, exact: Float64, example: Example
 ) -> tuple[float, float]:
     """Of the runtime, and of the float64 simulation, to the simulation."""
     names, inputs = part.output_names(example), part.arguments(example)
     outputs = part(*inputs)
-    others = network(*inputs), exact(*exact.arguments(double))
+    others = network(*inputs), exact.outputs(example)
     first, second = (_distance(names, outputs, other) for other in others)
     return first, second
 
