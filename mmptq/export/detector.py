@@ -21,6 +21,7 @@ from mmptq.export.detector_pieces import (
     RegionBoxes,
     RegionHead,
     RegionNetwork,
+    Regions,
     fill_up,
 )
 from mmptq.export.parts import (
@@ -151,7 +152,7 @@ class TwoStagePart(DetectorPart):
         features, outputs = network.features_and_outputs(example[INPUT])
         maps = [f"feature{i}" for i in range(len(features))]
         names = level_names(outputs, "region_")
-        regions = Boxes(model.rpn_head, Nested(outputs), model.rpn_head.test_cfg.max_per_img)
+        regions = Regions(model.rpn_head, Nested(outputs), model.rpn_head.test_cfg.max_per_img)
         return [
             network.piece(example[INPUT], maps, names, static),
             regions.piece(names, REGIONS, static),

@@ -58,7 +58,11 @@ class Boxes(nn.Module):
                 f"{type(self.head).__name__} predicts masks, which have no form in graphs; export "
                 "--part heads"
             )
-        return fill_up(found, self.most)
+        return fill_up(self.labelled(found), self.most)
+
+    def labelled(self, found: InstanceData) -> InstanceData:
+        """With labels that a tracer follows."""
+        return found
 
     def piece(self, names: Sequence[str], outputs: Sequence[str], static: bool) -> Piece:
         """Of tensors with these names."""
@@ -75,6 +79,15 @@ class Boxes(nn.Module):
         }
         examples = [size, *random_like(tensors)]
         return Piece(self, [SIZE, *names], outputs, examples, axes, each_image=True)
+
+
+class Regions(Boxes):
+    """One image's raw outputs to its regions, likewise."""
+
+    def labelled(self, found: InstanceData) -> InstanceData:
+        """MMDetection's zeros are as many as a Python number says: in a graph, the example's."""
+        found.labels = torch.zeros_like(found.scores, dtype=torch.int64)
+        return found
 
 
 def enlarged(maps: Sequence[Tensor], nms_pre: int) -> list[Tensor]:
