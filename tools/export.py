@@ -51,7 +51,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--static", action="store_true", help="fix the images' number and size to the first one's"
     )
-    parser.add_argument("--images", type=int, default=8, help="test images that it is checked on")
+    parser.add_argument(
+        "--images", type=int, default=4, help="test images that it is checked on (default: 4)"
+    )
     add_common_arguments(parser)
     return parser.parse_args()
 
@@ -73,6 +75,7 @@ def main() -> None:
     found = export(runner, path, target, args.part, args.static, args.images)
     Console().print(found.table())
     found.raise_for_layers()
+    found.raise_for_images()
     print(path)
 
 

@@ -126,6 +126,7 @@ def add_export(runner: CalibrationRunner, results: Results, target: Target) -> N
     found = export(runner, path, target)
     Console().print(found.table())
     found.raise_for_layers()
+    found.raise_for_images()
     results.add(runtime_row(runner, path, target, results.rows[-1]))
     results.to_json(Path(runner.work_dir) / "results.json")
     runner.logger.info(f"\n{results.to_text()}")

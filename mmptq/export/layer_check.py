@@ -1,8 +1,9 @@
 """Each layer of an exported model alone in its runtime, beside the simulation."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +43,26 @@ class LayerCheck:
 @torch.no_grad()
 def check_layers(
     model: QuantModel, part: Part, exported: onnx.ModelProto, runtime: str, example: Example
-) -> Iterable[LayerCheck]:
+) -> list[LayerCheck]:
     """Each layer alone in the runtime, on what it reads in the simulation.
 
     Raises:
         MmptqError: The graph holds other layers than the simulation runs.
     """
-    seen = _calls(model, part, example)
-    cuts = list(cut_layers(exported))
-    if len(cuts) != len(seen):
+    cuts, calls = list(cut_layers(exported)), count()
+    _each_call(model, part, example, lambda *_: next(calls))
+    if (number := next(calls)) != len(cuts):
         raise MmptqError(
-            f"the graph has {len(cuts)} quantized layers, the simulation runs {len(seen)}"
+            f"the graph has {len(cuts)} quantized layers, the simulation runs {number}"
         )
-    for (name, call, x, y), cut in zip(seen, cuts, strict=True):
-        yield _check_layer(name, call, x, y, cut, runtime)
+    checks: list[LayerCheck] = []
+
+    def check(name: str, call: int, x: Tensor, y: Tensor) -> None:
+        # At once: the tensors of all layers together are gigabytes.
+        checks.append(_check_layer(name, call, x, y, cuts[len(checks)], runtime))
+
+    _each_call(model, part, example, check)
+    return checks
 
 
 def _check_layer(
@@ -74,19 +81,20 @@ def _check_layer(
     )
 
 
-def _calls(
-    model: QuantModel, part: Part, example: Example
-) -> list[tuple[str, int, Tensor, Tensor]]:
+def _each_call(
+    model: QuantModel,
+    part: Part,
+    example: Example,
+    seen: Callable[[str, int, Tensor, Tensor], object],
+) -> None:
     """Input and output of every call of a layer with both operands quantized, in order."""
-    seen: list[tuple[str, int, Tensor, Tensor]] = []
     handles = []
 
     def watch(name: str) -> Any:
         def hook(layer: QuantLayer, args: Any, output: Tensor) -> None:
             reader, call = layer.reader(layer.calls - 1), layer.calls - 1
             if reader is not None and reader.enabled:
-                # A copy: a residual block adds to it in place.
-                seen.append((name, call, layer.divided(args[0]), output.clone()))
+                seen(name, call, layer.divided(args[0]), output)
 
         return hook
 
@@ -98,4 +106,3 @@ def _calls(
     finally:
         for handle in handles:
             handle.remove()
-    return seen

@@ -1,6 +1,7 @@
 """What a runtime makes of an exported model, beside the simulation."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import onnx
 import torch
 from torch import Tensor
 
-from mmptq.export.detections import Likeness, likeness
+from mmptq.export.detections import Detections, Likeness, likeness
 from mmptq.export.float64 import Float64
 from mmptq.export.layer_check import check_layers
 from mmptq.export.network import SessionNetwork
@@ -16,6 +17,9 @@ from mmptq.export.parts import Example, NetworkPart, Part
 from mmptq.export.verification import Verification
 from mmptq.models import QuantModel
 from mmptq.runtime import Session, open_session
+
+# Of the latency: at most so many, fewer where that takes longer than this.
+_RUNS, _LEAST_RUNS, _SECONDS = 10, 3, 5.0
 
 
 def verify(
@@ -37,9 +41,11 @@ def verify(
         examples: Preprocessed images.
     """
     found = Verification(runtime, part.name)
-    found.layers = list(check_layers(model, part, exported, runtime, examples[0]))
+    found.layers = check_layers(model, part, exported, runtime, examples[0])
+    # One after the other: a large detector in float64 needs as much memory as both sessions.
+    simulated = compare_with_itself(found, part, examples)
     quantized, plain = (open_session(path, runtime) for path in paths)
-    compare_outputs(found, part, quantized, examples)
+    compare_outputs(found, part, quantized, examples, simulated)
     found.integers, found.products = quantized.integer_products()
     found.megabytes, found.float_megabytes = (path.stat().st_size / 1e6 for path in paths)
     sessions = quantized, plain
@@ -47,43 +53,60 @@ def verify(
     return found
 
 
-def compare_outputs(
-    found: Verification, part: Part, session: Session, examples: Sequence[Example]
-) -> None:
-    """Fill in how near to the simulation the runtime is, and the simulation in float64."""
-    network = SessionNetwork(session, part.inputs)
+def compare_with_itself(
+    found: Verification, part: Part, examples: Sequence[Example]
+) -> list[Detections]:
+    """Fill in how near to the simulation the simulation in float64 is.
+
+    Returns:
+        What the simulation finds in each image.
+    """
     exact = Float64(part)
+    simulated = [part.detections(example) for example in examples]
+    pairs = zip(simulated, examples, strict=True)
+    itself = [likeness(own, exact.detections(example)) for own, example in pairs]
+    found.images, found.float64_close = len(examples), sum(one.close for one in itself)
+    found.float64_agreement = _mean(one.agreement for one in itself)
+    if isinstance(part, NetworkPart):
+        found.float64_distance = _mean(_distance(part, exact.outputs, x) for x in examples)
+    return simulated
+
+
+def compare_outputs(
+    found: Verification,
+    part: Part,
+    session: Session,
+    examples: Sequence[Example],
+    simulated: Sequence[Detections],
+) -> None:
+    """Fill in how near to the simulation the runtime is."""
+    network = SessionNetwork(session, part.inputs)
     real: list[Likeness] = []
-    itself: list[Likeness] = []
-    distances: list[tuple[float, float]] = []
-    for example in examples:
-        simulated = part.detections(example)
+    for example, own in zip(examples, simulated, strict=True):
         with part.computed_by(network, example):
-            real.append(likeness(simulated, part.detections(example)))
-        itself.append(likeness(simulated, exact.detections(example)))
-        if isinstance(part, NetworkPart):
-            distances.append(_distances(part, network, exact, example))
-    found.images = len(examples)
-    found.close, found.float64_close = (sum(one.close for one in each) for each in (real, itself))
+            real.append(likeness(own, part.detections(example)))
+    found.close = sum(one.close for one in real)
+    found.agreement = _mean(one.agreement for one in real)
     found.score_difference = max(one.score for one in real)
     found.box_difference = max(one.box for one in real)
-    if distances:
-        found.distance, found.float64_distance = map(_mean, zip(*distances, strict=True))
+    if isinstance(part, NetworkPart):
+
+        def compute(example: Example) -> Sequence[Tensor]:
+            return network(*part.arguments(example))
+
+        found.distance = _mean(_distance(part, compute, example) for example in examples)
 
 
 @torch.no_grad()
-def _distances(
-    part: NetworkPart, network: SessionNetwork, exact: Float64, example: Example
-) -> tuple[float, float]:
-    """Of the runtime, and of the float64 simulation, to the simulation."""
-    names, inputs = part.output_names(example), part.arguments(example)
-    outputs = part(*inputs)
-    others = network(*inputs), exact.outputs(example)
-    first, second = (_distance(names, outputs, other) for other in others)
-    return first, second
+def _distance(
+    part: NetworkPart, compute: Callable[[Example], Sequence[Tensor]], example: Example
+) -> float:
+    """Of what ``compute`` returns to the simulation's outputs."""
+    outputs = part(*part.arguments(example))
+    return _relative(part.output_names(example), outputs, compute(example))
 
 
-def _distance(names: Sequence[str], outputs: Sequence[Tensor], others: Sequence[Tensor]) -> float:
+def _relative(names: Sequence[str], outputs: Sequence[Tensor], others: Sequence[Tensor]) -> float:
     """Mean over the kinds of outputs; the levels of a kind are one, however small the last is."""
     kinds: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for name, y, other in zip(names, outputs, others, strict=True):
@@ -97,12 +120,13 @@ def _distance(names: Sequence[str], outputs: Sequence[Tensor], others: Sequence[
     return _mean(shares)
 
 
-def _latencies(
-    part: Part, sessions: Sequence[Session], example: Example, runs: int = 10
-) -> list[float]:
+def _latencies(part: Part, sessions: Sequence[Session], example: Example) -> list[float]:
     """Milliseconds of the fastest run of each session; they take turns."""
     networks = [SessionNetwork(session, part.inputs) for session in sessions]
-    for _ in range(runs):
+    start = time.perf_counter()
+    for done in range(_RUNS):
+        if done >= _LEAST_RUNS and time.perf_counter() - start > _SECONDS:
+            break
         for network in networks:
             network(*part.arguments(example))
     return [1000 * min(network.seconds) for network in networks]

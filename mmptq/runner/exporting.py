@@ -36,7 +36,7 @@ def export(
     target: Target,
     part_name: str | None = None,
     static: bool = False,
-    num_images: int = 8,
+    num_images: int = 4,
 ) -> "Verification":
     """Write the runner's model to ``path``, and what its runtime makes of it beside it, as JSON.
 
@@ -68,14 +68,15 @@ def export(
     part = make_part(model.model, part_name)
     examples = test_images(runner, num_images)
     classes = runner.test_dataloader.dataset.metainfo.get("classes") or ()
-    float_graph = export_float(model, part, examples[0], static)
-    with float_form(model):
-        check_graph(part, float_graph, target.runtime, examples[:_GRAPH_IMAGES], static)
-    exported = export_model(model, part, runner.cfg, target, examples[0], classes, static)
-    write(exported, path)
     float_path = path.with_name(f".{path.stem}.float.onnx")
     try:
+        float_graph = export_float(model, part, examples[0], static)
+        with float_form(model):
+            check_graph(part, float_graph, target.runtime, examples[:_GRAPH_IMAGES], static)
         write(float_graph, float_path)
+        del float_graph
+        exported = export_model(model, part, runner.cfg, target, examples[0], classes, static)
+        write(exported, path)
         found = verify(part, model, exported, (path, float_path), target.runtime, examples)
     finally:
         float_path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 from mmptq.engine.incremental.probing import float_form  # noqa: E402
 from mmptq.errors import ConfigError, MmptqError  # noqa: E402
 from mmptq.export.detections import Detections, likeness  # noqa: E402
@@ -49,6 +49,25 @@ def test_a_float_detector_is_mmdetections(
                     Detections(*(y[i] for y in expected)), Detections(*(y[i] for y in found))
                 )
                 assert like.close, like
+
+
+def test_more_regions_than_were_traced(make_model: Make, tmp_path: Path) -> None:  # noqa: F811
+    """How many regions are left of a thousand depends on the image."""
+    model: Any = make_model("faster_rcnn")
+    model.model.rpn_head.test_cfg.update(nms_pre=1000, max_per_img=1000)
+    part, large = make_part(model.model), example(512, 512)
+    graph = export_float(model, part, example(64, 96))
+    graph.graph.output.append(onnx.helper.make_empty_tensor_value_info("region_labels"))
+    write(graph, tmp_path / "m.onnx")
+    session = open_session(tmp_path / "m.onnx", "onnxruntime", threads=1)
+    found = session.run({name: tensor.numpy() for name, tensor in large.items()})
+    with float_form(model), torch.no_grad():
+        features = model.model.extract_feat(large["image"])
+        meta = [{"img_shape": (512, 512), "scale_factor": (1.0, 1.0)}]
+        head = model.model.rpn_head
+        (regions,) = head.predict_by_feat(*head(features), batch_img_metas=meta, rescale=False)
+    assert len(regions) > 500
+    assert (found["region_labels"] >= 0).sum() == len(regions)
 
 
 @pytest.mark.parametrize("runtime", REAL)

@@ -1,6 +1,7 @@
 """The check at the end of an export: passes what is right, finds what is not."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,34 @@ def test_quantized_outputs_bring_more_integers(
         counts.append(found.integers)
     more = 15 if runtime == "onnxruntime" else 0
     assert counts[1] - counts[0] == more
+
+
+@pytest.mark.parametrize(("agreement", "itself", "right"), [(0.5, 0.7, True), (0.2, 0.7, False)])
+def test_a_whole_that_is_wrong_is_found(agreement: float, itself: float, right: bool) -> None:
+    found = Verification("openvino", "detector", agreement=agreement, float64_agreement=itself)
+    message = "20% of the detections are in both, 70% in those of the simulation in float32"
+    with nullcontext() if right else pytest.raises(MmptqError, match=message):
+        found.raise_for_images()
+
+
+@pytest.mark.parametrize("runtime", REAL)
+def test_what_a_runtime_finds_is_compared(runtime: str, exported: Any, tmp_path: Path) -> None:
+    """A graph whose last layers are silent: each layer alone is what the simulation knows of."""
+    model, part, graph, images = made = exported(runtime)
+    found = check(made, runtime, tmp_path)
+    assert found.agreement > found.float64_agreement - 0.1
+    silent = onnx.ModelProto()
+    silent.CopyFrom(graph)
+    for node in silent.graph.node:  # what Q and DQ of the image give reaches no layer
+        node.input[:] = ["nothing" if name == "image" else name for name in node.input]
+    zero = silent.graph.node.add()
+    zero.CopyFrom(onnx.helper.make_node("Sub", ["image", "image"], ["nothing"]))
+    silent.graph.node.insert(0, silent.graph.node.pop())
+    found = check(made, runtime, tmp_path, silent)
+    found.raise_for_layers()
+    assert found.agreement < found.float64_agreement
+    with pytest.raises(MmptqError, match=f"{runtime} finds other things"):
+        found.raise_for_images()
 
 
 def test_a_wrong_layer_is_found(exported: Any, tmp_path: Path) -> None:
