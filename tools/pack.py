@@ -1,58 +1,6 @@
-r"""Pack a quantized checkpoint: integer codes in place of float weights, everything in one blob.
+"""`mmptq pack` from a clone; mmptq/cli/pack.py says what it does."""
 
-Nothing is computed anew. The packed file opens wherever the other one does (tools/test.py,
-tools/export.py, MMDetection's own tools), to the same outputs, bit for bit.
-`tools/quantize.py --packed` writes it at once.
-
-Example:
-  python tools/pack.py configs/demo/retinanet_w8a8_mmse.py \
-      work_dirs/demo_retinanet_w8a8_mmse/quantized.pth
-"""
-
-import argparse
-import sys
-from pathlib import Path
-
-from mmptq.engine.data.checkpoint_reader import read_meta
-from mmptq.engine.data.float_checkpoint import load_checkpoint
-from mmptq.errors import CheckpointError, MmptqError
-from mmptq.hooks.save import save_checkpoint
-from mmptq.runner.launch import add_common_arguments, load_config
-from mmptq.runner.prepare_config import check_measurable, wrap_model
-from mmptq.runner.random_model import wrapped_model
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("config", help="the config that the checkpoint was made with")
-    parser.add_argument("checkpoint", help="quantized.pth")
-    parser.add_argument("--output", type=Path, help="default: beside it, as quantized_packed.pth")
-    add_common_arguments(parser)
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    cfg = load_config(args)
-    check_measurable(cfg)
-    wrap_model(cfg)
-    model = wrapped_model(cfg)
-    load_checkpoint(model, args.checkpoint, cfg.get("checkpoint_key"))
-    if model.plan is None:
-        raise CheckpointError(
-            f"{args.checkpoint} is not quantized: give quantized.pth, which tools/quantize.py "
-            "writes"
-        )
-    source = Path(args.checkpoint)
-    path = args.output or source.with_name(f"{source.stem}_packed{source.suffix}")
-    save_checkpoint(path, model, read_meta(args.checkpoint), packed=True)
-    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
-
+from mmptq.cli.main import run_tool
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (MmptqError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
+    run_tool("pack")

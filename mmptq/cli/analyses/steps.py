@@ -5,7 +5,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from analyses.base import (
+from mmptq.analysis import figures, measure_step_hessian, measure_step_surface
+from mmptq.analysis.hessian import Curvature
+from mmptq.cli.analyses.base import (
     Analysis,
     Arguments,
     Results,
@@ -16,8 +18,6 @@ from analyses.base import (
     even_grid,
     make_table,
 )
-from mmptq.analysis import figures, measure_step_hessian, measure_step_surface
-from mmptq.analysis.hessian import Curvature
 from mmptq.errors import ConfigError
 
 RESOLVED = 0.5  # error of a Hessian above which it says nothing

@@ -8,9 +8,6 @@ from typing import Any
 from mmengine.config import Config
 from rich.console import Group, RenderableType
 
-from analyses.base import Analysis, Arguments, Results, Run
-from analyses.over_p import metric
-from analyses.sensitivity_tables import quantizers_table, ranking_table, stages_table
 from mmptq.algorithms import RangeCalibration
 from mmptq.analysis import set_lp_ranges
 from mmptq.analysis.sensitivity import (
@@ -23,6 +20,9 @@ from mmptq.analysis.sensitivity import (
 from mmptq.analysis.sensitivity.exclude import excluded_layers, ignored_scopes, sparing_qconfig
 from mmptq.analysis.sensitivity.picture import draw_sensitivity
 from mmptq.analysis.sensitivity.ranges import take_ranges
+from mmptq.cli.analyses.base import Analysis, Arguments, Results, Run
+from mmptq.cli.analyses.over_p import metric
+from mmptq.cli.analyses.sensitivity_tables import quantizers_table, ranking_table, stages_table
 from mmptq.engine import OutputDistance
 from mmptq.engine.data.float_checkpoint import is_quantized, load_checkpoint
 from mmptq.errors import ConfigError

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from analyses.base import (
+from mmptq.analysis import figures, measure_lp_errors, measure_over_p
+from mmptq.cli.analyses.base import (
     Analysis,
     Arguments,
     Results,
@@ -20,7 +21,6 @@ from analyses.base import (
     even_grid,
     make_table,
 )
-from mmptq.analysis import figures, measure_lp_errors, measure_over_p
 from mmptq.evaluation import ResultRow
 from mmptq.evaluation.result_table import metric_keys
 from mmptq.runner import CalibrationRunner

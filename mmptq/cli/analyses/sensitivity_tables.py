@@ -8,7 +8,6 @@ from rich.cells import cell_len
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from analyses.base import make_table
 from mmptq.analysis.sensitivity import (
     Sensitivity,
     SensitivityReport,
@@ -16,6 +15,7 @@ from mmptq.analysis.sensitivity import (
     sum_by_stage,
     worst_first,
 )
+from mmptq.cli.analyses.base import make_table
 
 _LISTED = 20  # quantizers
 _BAR = 20  # characters

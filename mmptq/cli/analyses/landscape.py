@@ -6,8 +6,16 @@ from pathlib import Path
 
 from rich.table import Table
 
-from analyses.base import Analysis, Arguments, Results, Run, add_points, check_points, make_table
 from mmptq.analysis import figures, measure_landscape, set_lp_ranges, symmetric_axis
+from mmptq.cli.analyses.base import (
+    Analysis,
+    Arguments,
+    Results,
+    Run,
+    add_points,
+    check_points,
+    make_table,
+)
 from mmptq.engine import float_form
 from mmptq.errors import ConfigError
 

@@ -1,0 +1,1 @@
+"""Command lines: ``mmptq COMMAND``, and ``tools/COMMAND.py`` of a clone."""
