@@ -5,6 +5,7 @@
 # make lint      ruff: rules and format
 # make types     mypy
 # make check     say what is installed, and how to mend what is not
+# make wheel     build the package, dist/*.whl and dist/*.tar.gz
 # make clean     remove what builds and runs wrote; clean-all removes the environment too
 #
 # Settings, as in make install STACK=onedl TORCH='torch==2.12.0':
@@ -39,7 +40,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.stamp-mmptq
 
-.PHONY: help install demo test conformance lint types check clean clean-all FORCE
+.PHONY: help install demo test conformance lint types check wheel clean clean-all FORCE
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -95,6 +96,10 @@ types: install
 
 check: install
 	$(PY) tools/check_env.py
+
+# From what is there: without isolation, so without network once `build` is installed.
+wheel: install
+	$(PY) -m build --no-isolation
 
 clean:
 	rm -rf build dist *.egg-info work_dirs .pytest_cache .mypy_cache .ruff_cache .hypothesis

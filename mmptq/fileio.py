@@ -13,6 +13,11 @@ from torch import Tensor
 from mmptq.errors import MmptqError
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: ``$MMPTQ_CACHE``, else ``~/.cache/mmptq``."""
+    return Path(os.environ.get("MMPTQ_CACHE", "~/.cache/mmptq")).expanduser()
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], option: str = "--work-dir") -> Iterator[IO[bytes]]:
     """Open a binary file that takes the place of ``path`` once it is complete.

@@ -10,9 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine import registry as root
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry
 
 from mmptq.errors import ConfigError
+
+# `mmptq::...` among a config's `_base_`: MMEngine takes names that it lists, and looks for the
+# package where the distribution of that name says. Of an editable installation that is no folder;
+# a module's own name leads to the folder that is imported.
+MODULE2PACKAGE.setdefault("mmptq", __name__)
 
 
 def _child(name: str, parent: Registry, *locations: str) -> Registry:

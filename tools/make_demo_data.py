@@ -7,12 +7,17 @@ import time
 from pathlib import Path
 
 from mmptq.datasets import make_digits
+from mmptq.fileio import cache_folder
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", default="data/demo", help="folder to make (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        default=cache_folder() / "demo",
+        help="folder to make (default: %(default)s, where the demo's configs look)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="another seed draws another set")
     parser.add_argument("--force", action="store_true", help="replace a set that is there already")
     return parser.parse_args()

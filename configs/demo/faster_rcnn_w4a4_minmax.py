@@ -3,4 +3,4 @@
 _base_ = ["./_base_/faster_rcnn_digits.py", "../_base_/quant/w4a4.py", "../_base_/calib/minmax.py"]
 
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
-load_from = "checkpoints/demo/faster_rcnn_digits.pth"
+load_from = "{{ fileDirname }}/../../checkpoints/demo/faster_rcnn_digits.pth"

@@ -7,4 +7,4 @@ _base_ = [
 ]
 
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
-load_from = "checkpoints/demo/retinanet_digits.pth"
+load_from = "{{ fileDirname }}/../../checkpoints/demo/retinanet_digits.pth"

@@ -3,4 +3,4 @@
 _base_ = ["./_base_/retinanet_digits.py", "../_base_/quant/w8a8.py", "../_base_/calib/mmse.py"]
 
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
-load_from = "checkpoints/demo/retinanet_digits.pth"
+load_from = "{{ fileDirname }}/../../checkpoints/demo/retinanet_digits.pth"

@@ -8,7 +8,7 @@ Examples:
       --cfg-options test_evaluator.outfile_prefix=work_dirs/mmse
   python tools/quantize.py configs/demo/retinanet_w4a4_mmse.py --recipe configs/_base_/calib/kl.py \
       --cfg-options test_evaluator.outfile_prefix=work_dirs/kl
-  python tools/compare.py data/demo/annotations/val.json \
+  python tools/compare.py ~/.cache/mmptq/demo/annotations/val.json \
       work_dirs/mmse.bbox.json work_dirs/kl.bbox.json
 """
 

@@ -50,8 +50,13 @@ def name_types(cfg: Config) -> None:
 
     It is the form of a text config, which all else then deals with, and the form in which MMEngine
     dumps a config. A class that no name leads to stays.
+
+    What MMEngine marks as ``mmptq``'s, since it is inherited by ``mmptq::``, loses the mark: the
+    types in mmptq's configs are MMDetection's where they do not say otherwise.
     """
     for entry in nested_dicts(cfg._cfg_dict):
+        if entry.get("_scope_") == "mmptq":
+            del entry["_scope_"]
         for key in ("type", *WRAPPERS.values()):
             if callable(entry.get(key)):
                 entry[key] = _name_of(entry[key])

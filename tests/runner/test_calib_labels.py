@@ -45,7 +45,6 @@ def test_boxes_are_scaled_with_the_image(tmp_path: Path) -> None:
         if step["type"] == "Resize":
             step["scale"] = (80, 80)
     data_cfg = calibration_dataset_cfg(cfg)
-    data_cfg["data_root"] = str(ROOT / "data/demo") + "/"
     dataset = DATASETS.build(data_cfg)
     sample = dataset[0]["data_samples"]
     original = np.array([i["bbox"] for i in dataset.get_data_info(0)["instances"]])

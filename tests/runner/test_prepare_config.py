@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -5,6 +7,7 @@ from mmengine.hooks import Hook
 from mmptq.errors import ConfigError
 from mmptq.hooks import CalibrationProgressHook, DetectionPictureHook, SaveQuantizedHook
 from mmptq.registry import HOOKS
+from mmptq.runner.launch import read_config
 from mmptq.runner.prepare_config import (
     DEFAULT_CALIB,
     calibration_hooks,
@@ -14,6 +17,7 @@ from mmptq.runner.prepare_config import (
     wrap_model,
 )
 from mmptq.runner.settings import CalibrationSettings
+from tests.tiny_project import REPO
 
 
 def detector() -> Config:
@@ -56,6 +60,18 @@ def test_name_without_scope_counts_as_wrapped():
 
 def dataset(root: str, ann_file: str = "annotations/train.json") -> dict:
     return dict(type="CocoDataset", data_root=root, ann_file=ann_file, data_prefix=dict(img="a/"))
+
+
+def test_configs_inherited_by_the_packages_name_are_the_same(tmp_path):
+    name = "demo/retinanet_w8a8_mmse.py"
+    (tmp_path / "own.py").write_text(f"_base_ = ['mmptq::{name}']\n")
+    direct, own = (
+        read_config(str(p)).to_dict() for p in (REPO / "configs" / name, tmp_path / "own.py")
+    )
+    paths = [Path(cfg.pop("load_from")).resolve() for cfg in (direct, own)]
+    assert paths[0] == paths[1]
+    assert own == direct
+    assert direct["qconfig"]["weight"] == {"num_bits": 8}
 
 
 def test_data_root_of_nested_datasets_and_evaluators():

@@ -5,7 +5,8 @@ From random weights to a trained model in about 20 minutes on one CPU core (tool
 
 _base_ = ["mmdet::_base_/default_runtime.py"]
 
-data_root = "data/digit_crops/"  # relative to the folder in which the command runs
+# In mmptq's cache folder. For MMEngine an import statement would make this a pure-Python config.
+data_root = f"{__import__('mmptq.fileio').fileio.cache_folder()}/digit_crops/"
 model = dict(
     type="mmptq.VisionTransformer",
     image_size=28,
@@ -85,4 +86,4 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-load_from = "checkpoints/demo/vit_digits.pth"
+load_from = "{{ fileDirname }}/../../../checkpoints/demo/vit_digits.pth"

@@ -1,7 +1,8 @@
 """The demo set: handwritten digits on cluttered 160x160 canvases, made on first use."""
 
 dataset_type = "mmptq.DigitsDetection"
-data_root = "data/demo/"  # relative to the folder in which the command runs
+# In mmptq's cache folder. For MMEngine an import statement would make this a pure-Python config.
+data_root = f"{__import__('mmptq.fileio').fileio.cache_folder()}/demo/"
 
 train_pipeline = [
     dict(type="LoadImageFromFile"),

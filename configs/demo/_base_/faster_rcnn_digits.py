@@ -36,4 +36,4 @@ model = dict(
     ),
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100)),
 )
-load_from = "checkpoints/demo/faster_rcnn_digits.pth"
+load_from = "{{ fileDirname }}/../../../checkpoints/demo/faster_rcnn_digits.pth"

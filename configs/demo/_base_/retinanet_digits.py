@@ -55,4 +55,4 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
-load_from = "checkpoints/demo/retinanet_digits.pth"
+load_from = "{{ fileDirname }}/../../../checkpoints/demo/retinanet_digits.pth"
