@@ -12,6 +12,7 @@ PACKAGE = ROOT / "mmptq"
 # From the top down: each may import what stands after it.
 LAYERS = (
     "cli",
+    "apis",
     "runner",
     "hooks",
     "algorithms",
@@ -34,17 +35,17 @@ LAYERS = (
 )
 # Beside the layers: what each may import, and which layers may import it.
 BESIDE = {
-    "evaluation": (LAYERS[LAYERS.index("adapters") :], ("cli", "runner", "hooks")),
+    "evaluation": (LAYERS[LAYERS.index("adapters") :], ("cli", "apis", "runner", "hooks")),
     "datasets": (("structures", "registry", "fileio", "errors"), ("runner",)),
-    "classifiers": (LAYERS[LAYERS.index("modules") :], ()),
+    "classifiers": (LAYERS[LAYERS.index("modules") :], ("apis",)),
     "analysis": (LAYERS[LAYERS.index("algorithms") :], ("cli", "runner")),
-    "targets": (("errors",), ("cli", "runner", "models")),
+    "targets": (("errors",), ("cli", "apis", "runner", "models")),
     # Runs without torch: errors are all that it may know.
     "runtime": (("errors",), ("cli", "runner")),
     "leaderboard": (("evaluation", "models", "fileio", "errors"), ("cli",)),
     "export": (
         (*LAYERS[LAYERS.index("engine") :], "evaluation", "runtime", "targets"),
-        ("cli", "runner"),
+        ("cli", "apis", "runner"),
     ),
 }
 

@@ -23,7 +23,7 @@ class ImageClassifier(BaseModel):
     """
 
     # Side of a square image that the model takes; it is traced on one of that size.
-    image_size = 224
+    image_size: int | None = 224
 
     def __init__(self, data_preprocessor: Any = None, init_cfg: Any = None) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)

@@ -24,8 +24,8 @@ class ModuleClassifier(ImageClassifier):
     Layers are called ``network.<name>``. A state dict of the plain module loads as it is.
 
     Args:
-        module: ``'package.path:factory'``; what it returns maps ``(N, 3, H, W)`` to ``(N, C)``.
-        image_size: Side of the images on which the model is traced.
+        module: ``'package.path:factory'``, or a module; maps ``(N, 3, H, W)`` to ``(N, C)``.
+        image_size: Side of the images on which the model is traced; ``None``: as the data have it.
         data_preprocessor: As for MMEngine's ``BaseModel``.
         kwargs: For the factory.
 
@@ -34,11 +34,15 @@ class ModuleClassifier(ImageClassifier):
     """
 
     def __init__(
-        self, module: str, image_size: int = 224, data_preprocessor: Any = None, **kwargs: Any
+        self,
+        module: str | nn.Module,
+        image_size: int | None = 224,
+        data_preprocessor: Any = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
         self.image_size = image_size
-        self.network = _make(module, kwargs)
+        self.network = module if isinstance(module, nn.Module) else _make(module, kwargs)
         self.register_load_state_dict_pre_hook(_add_prefix)
 
     def logits(self, images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import atexit
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -24,18 +25,25 @@ from mmptq.evaluation.result_table import format_seconds
 from mmptq.registry import HOOKS
 
 
+def _draws_bars() -> bool:
+    console = Console(file=sys.stdout)
+    in_notebook = console.is_jupyter and find_spec("ipywidgets") is not None
+    return console.is_terminal or in_notebook
+
+
 @HOOKS.register_module()
 class CalibrationProgressHook(Hook):
     """Shows each task of a calibration: a bar with an ETA on a terminal, else log lines.
 
     Args:
         interval: Least number of seconds between two log lines of a task.
-        bar: Whether to draw a bar; by default where standard output is a terminal.
+        bar: Whether to draw a bar; by default where standard output is a terminal, or a notebook
+            that has ``ipywidgets``, which rich draws with there.
     """
 
     def __init__(self, interval: float = 5.0, bar: bool | None = None) -> None:
         self.interval = interval
-        self.bar = Console(file=sys.stdout).is_terminal if bar is None else bar
+        self.bar = _draws_bars() if bar is None else bar
         self._tasks: dict[str, _Bar | _Lines] = {}
         self._progress: Progress | None = None
 

@@ -38,6 +38,11 @@ class CalibrationRunner(CheckedRunner):
     ends in the same result.
     """
 
+    @property
+    def measures(self) -> bool:
+        """Whether there is anything to measure with."""
+        return True
+
     def calibrate(self) -> Results:
         """Quantize the model and measure it.
 
@@ -50,7 +55,7 @@ class CalibrationRunner(CheckedRunner):
         """
         context = self.setup()
         results = Results(
-            config=str(self.cfg.filename),
+            config=str(self.cfg.filename or self._float_checkpoint()),
             float_checkpoint=self._float_checkpoint(),
             calibration=self._calibration(),
             test=describe_test_set(self.test_set),
@@ -166,7 +171,8 @@ class CalibrationRunner(CheckedRunner):
 
     def _add_row(self, results: Results, row: ResultRow) -> None:
         results.add(row)
-        if row.method in count_vanished(results.rows) or not (row.metrics or row.is_float):
+        vanished = row.method in count_vanished(results.rows)
+        if self.measures and (vanished or not (row.metrics or row.is_float)):
             self.logger.warning(
                 f"{row.method} {row.bits}: metrics are missing, as MMDetection leaves them out "
                 "where a model detects nothing at all; they count as 0"

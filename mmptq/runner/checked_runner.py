@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmptq.adapters import Adapter, find_adapter
+from mmptq.adapters import Adapter, Probe, find_adapter
 from mmptq.engine import (
     CalibrationContext,
     CalibrationSet,
@@ -116,7 +116,7 @@ class CheckedRunner(MeasuringRunner):
         start = time.perf_counter()
         # MMEngine builds a model to be trained: its batch norms would learn from what is checked.
         self.model.eval()
-        self.adapter.probe = pipeline_probe(self.cfg, self.adapter)
+        self.adapter.probe = self._probe()
         self._load_float_weights()
         with float_model_on("the small random image that it is traced with"):
             self.plan = self.adapter.plan(self.qconfig)
@@ -126,7 +126,7 @@ class CheckedRunner(MeasuringRunner):
         with float_model_on(data.paths[0]):
             check_activations(self.model, data)
         check_reached(self.model, self.plan, data)
-        try_evaluator(self.model, self._test_evaluator, self.test_set)
+        self._try_evaluator()
         self._check_recipe(data)
         self.profile = profile_model(self.adapter, self.adapter.probe.full_size)
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
@@ -159,6 +159,14 @@ class CheckedRunner(MeasuringRunner):
         """Hand numbers of a running step to the hooks."""
         self.call_hook("after_calib_record", tag=tag, values=values, step=step)
 
+    def _probe(self) -> Probe:
+        """The geometry of the model's inputs."""
+        return pipeline_probe(self.cfg, self.adapter)
+
+    def _try_evaluator(self) -> None:
+        """Predict and evaluate on a few images."""
+        try_evaluator(self.model, self._test_evaluator, self.test_set)
+
     def _load_float_weights(self) -> None:
         load_float_checkpoint(self.model, self._float_checkpoint(), self.cfg.get("checkpoint_key"))
         check_weights(self.model)
@@ -174,7 +182,7 @@ class CheckedRunner(MeasuringRunner):
 
     def _calibration_set(self) -> CalibrationSet:
         """Read and check the calibration images."""
-        dataset = build_dataset(calibration_dataset_cfg(self.cfg), "the calibration set")
+        dataset = self._calibration_dataset()
         self.adapter.check_dataset(dataset, "the calibration set")
         check_label_loader(dataset)
         check_classes(self.model.model, dataset, self.test_set)
@@ -187,8 +195,14 @@ class CheckedRunner(MeasuringRunner):
             Path(self.work_dir) / "stages",
             self.settings.batch_size,
         )
-        warn_about_overlap(data.paths, self.test_set)
+        self._warn_about_overlap(data.paths)
         return data
+
+    def _calibration_dataset(self) -> BaseDataset:
+        return build_dataset(calibration_dataset_cfg(self.cfg), "the calibration set")
+
+    def _warn_about_overlap(self, paths: list[str]) -> None:
+        warn_about_overlap(paths, self.test_set)
 
     def _fit_to(self, size: int) -> None:
         """Take all images where there are fewer than the default, if nobody asked for others.
