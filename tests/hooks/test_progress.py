@@ -1,3 +1,4 @@
+import functools
 import io
 import sys
 
@@ -102,6 +103,14 @@ def test_a_task_that_broke_off_may_start_again(lines, clock):
 
 def test_no_bar_in_a_log_file():
     assert CalibrationProgressHook().bar is False  # pytest captures stdout
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_notebook_has_a_bar_where_it_can_draw_one(installed, monkeypatch):
+    notebook = functools.partial(module.Console, force_jupyter=True)
+    monkeypatch.setattr(module, "Console", notebook)
+    monkeypatch.setattr(module, "find_spec", lambda name: installed or None)
+    assert CalibrationProgressHook().bar is installed
 
 
 def test_registered():
