@@ -66,11 +66,11 @@ def run(command: str, arguments: Sequence[str], installed: bool) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
-    args = parser.parse_args(arguments)
-    wrong = module.check(args) if hasattr(module, "check") else None
-    if wrong:
-        parser.error(wrong)
     try:
+        args = parser.parse_args(arguments)
+        wrong = module.check(args) if hasattr(module, "check") else None
+        if wrong:
+            parser.error(wrong)
         module.main(args)
     except (MmptqError, FileNotFoundError) as error:
         sys.exit(spoken(f"error: {error}"))
