@@ -58,6 +58,8 @@ class Reconstruction(Step):
             activations are kept.
         log_interval: Iterations between two log rows; by default a 40th of ``iters``.
         checkpoint_interval: Iterations between two snapshots within a unit.
+        crop: Outputs a side (at least) of the random crops on which a unit is adjusted, where it
+            does the same at every position; the others, and all with ``None``, on whole maps.
 
     Raises:
         ConfigError: An argument that cannot work.
@@ -78,6 +80,7 @@ class Reconstruction(Step):
         cache: Mapping[str, Any] | None = None,
         log_interval: int | None = None,
         checkpoint_interval: int = 2000,
+        crop: int | None = None,
     ) -> None:
         defaults = self.defaults(preset)
         self.iters = defaults["iters"] if iters is None else iters
@@ -97,6 +100,9 @@ class Reconstruction(Step):
         }
         for name, value in counts.items():
             self.check(name, value, isinstance(value, int) and value >= 1, "a whole number from 1")
+        whole = isinstance(crop, int) and not isinstance(crop, bool) and crop >= 1
+        self.check("crop", crop, crop is None or whole, "a whole number from 1, or None")
+        self.crop = crop
         self.log_interval = log_interval or max(self.iters // 40, 1)
 
     def defaults(self, preset: str) -> dict[str, Any]:
@@ -169,8 +175,8 @@ class Reconstruction(Step):
         report = Report(
             context.store.folder.parent / "reconstruction", type(self).__name__, context.record
         )
-        capture = UnitCapture(context, units, graph, self.cache, self.reads_loss)
         seed = torch.initial_seed() % 2**31
+        capture = UnitCapture(context, units, graph, self.cache, self.reads_loss, self.crop, seed)
         with reconstructing(model, self.activations):
             indices = range(progress.done, len(units))
             for index in context.track(indices, f"{type(self).__name__}: units", len(indices)):
@@ -180,7 +186,9 @@ class Reconstruction(Step):
                 capture.add_quantized(index, data)
                 self.add_weights(context, units[index], data, capture.frozen)
                 progress.reports.append(
-                    self._run_unit(context, units[index], data, progress, seed, report)
+                    self._run_unit(
+                        context, units[index], data, progress, seed, report, capture.note
+                    )
                 )
                 progress.unit_finished(index)
         progress.restore_finished()
@@ -195,6 +203,7 @@ class Reconstruction(Step):
         progress: Progress,
         seed: int,
         report: Report,
+        note: str,
     ) -> dict[str, Any]:
         model, start = context.model, time.perf_counter()
         module = context.adapter.model.get_submodule(unit.name)
@@ -225,6 +234,7 @@ class Reconstruction(Step):
             stops=sum(row.get("event") == "stop" for row in log.rows),
             forced=sum(bool(row.get("forced")) for row in log.rows),
             seconds=time.perf_counter() - start,
+            maps=note,
         )
         report.unit(result, log.rows)
         return dataclasses.asdict(result)

@@ -53,14 +53,20 @@ def add_fisher_weights(
             square = torch.zeros_like(output) if grad is None else (len(inputs) * grad).square()
             total, count = total + float(square.double().sum()), count + square.numel()
             for offset, part in enumerate(square.chunk(len(inputs))):
-                data.store.put((_RAW, image + offset, call), [part])
+                parts = data.parts(WEIGHT, image + offset, call, part)
+                # Copies: a crop would hold the whole map.
+                parts = [part] if len(parts) == 1 else [crop.clone() for crop in parts]
+                data.store.put((_RAW, image + offset, call), parts)
         image += len(inputs)
     sums = torch.tensor([total, count], dtype=torch.float64)
     all_reduce(sums)  # one scale for all processes
     mean = float(sums[0] / sums[1].clamp(min=1.0))
     for image, call in list(data.calls(FLOAT_OUT)):
-        (square,) = data.store.get((_RAW, image, call))
-        data.put(WEIGHT, image, call, square / mean if mean else torch.ones_like(square))
+        if image >= data.num_images:  # a further crop
+            continue
+        squares = data.store.get((_RAW, image, call))
+        parts = [square / mean if mean else torch.ones_like(square) for square in squares]
+        data.put_parts(WEIGHT, image, call, parts)
         data.store.drop((_RAW, image, call))
 
 

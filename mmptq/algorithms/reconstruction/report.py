@@ -28,6 +28,7 @@ class UnitReport:
         stops: How often the bit-width was lowered.
         forced: How many of these the budget forced.
         seconds: Spent on the unit, without capturing its data.
+        maps: ``'crops'``, or why the unit was adjusted on whole maps; empty without crops.
     """
 
     name: str
@@ -37,6 +38,7 @@ class UnitReport:
     stops: int
     forced: int
     seconds: float
+    maps: str = ""
 
 
 class UnitLog(RowLog):
@@ -92,7 +94,8 @@ class Report:
         ratio = report.after / report.before if report.before else 1.0
         print_log(
             f"{self._step} {report.name}: loss {report.before:.4g} -> {report.after:.4g} "
-            f"({ratio:.2f} of it) in {report.seconds:.1f} s",
+            f"({ratio:.2f} of it) in {report.seconds:.1f} s"
+            + (f" on {report.maps}" if report.maps else ""),
             logger="current",
         )
         if rows:
@@ -120,7 +123,7 @@ def summary_table(reports: Sequence[UnitReport]) -> str:
         ratio = r.after / r.before if r.before else 1.0
         lines.append(
             f"{r.name:{width}}  {r.layers:6d}  {r.before:9.4g}  {r.after:9.4g}  {ratio:6.3f}"
-            f"  {r.stops:5d}  {r.forced:6d}  {r.seconds:7.1f}"
+            f"  {r.stops:5d}  {r.forced:6d}  {r.seconds:7.1f}" + (f"  {r.maps}" if r.maps else "")
         )
     stops, forced = sum(r.stops for r in reports), sum(r.forced for r in reports)
     layers, seconds = sum(r.layers for r in reports), sum(r.seconds for r in reports)

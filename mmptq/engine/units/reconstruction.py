@@ -195,8 +195,13 @@ class UnitLoop:
         return torch.Generator(device).manual_seed(seed)
 
     def _choose(self, generator: torch.Generator) -> Tensor:
-        count = self.problem.data.num_images
-        return torch.randperm(count, generator=generator)[: self.settings.batch_size]
+        data = self.problem.data
+        images = torch.randperm(data.num_images, generator=generator)[: self.settings.batch_size]
+        if not data.has_crops:
+            return images
+        samples = [data.samples(image) for image in images.tolist()]
+        drawn = [int(torch.randint(len(own), (), generator=generator)) for own in samples]
+        return torch.tensor([own[i] for own, i in zip(samples, drawn, strict=True)])
 
     def _log(self, iteration: int, loss: float, factor: float) -> None:
         row = {"iteration": iteration, "loss": loss, "R": self.problem.measure(self.probe)}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mmptq.engine.incremental.call_graph import map_tensors
 from mmptq.engine.storage.tensor_store import TensorStore
+from mmptq.engine.units.windows import Window
 from mmptq.models.trace import flatten_tensors
 
 FLOAT_IN, QUANT_IN, FLOAT_OUT, WEIGHT = "float_in", "quant_in", "float_out", "weight"
@@ -54,6 +55,10 @@ class _Slot:
 class UnitData:
     """Captured tensors of one unit, for every image and call of it.
 
+    Where crops were chosen (:meth:`cut`), they are kept in place of whole maps: a *sample* is one
+    crop of an image, and stands where an image stands otherwise. The first samples are the images'
+    first crops, so without crops samples are images.
+
     Args:
         num_images: Of this process.
         num_calls: Of the unit in one pass. In some images there may be fewer: a head on detections
@@ -77,25 +82,77 @@ class UnitData:
         self._device = device
         self._shapes: dict[tuple[str, int, int], torch.Size] = {}
         self._rest: dict[tuple[int, int], Rest] = {}
+        self._windows: dict[tuple[int, int], list[Window]] = {}
         self.store = TensorStore(cache.max_gb * _DATA_SHARE, folder)
 
+    def cut(self, image: int, call: int, windows: list[Window]) -> None:
+        """Keep these crops of a call's maps; none for the whole maps."""
+        if windows:
+            self._windows[image, call] = windows
+
+    @property
+    def has_crops(self) -> bool:
+        """Whether any map is cut."""
+        return bool(self._windows)
+
     def put(self, kind: str, image: int, call: int, tensor: Tensor) -> None:
-        """Keep a copy of ``tensor``."""
-        copy = tensor.detach().to(self._home, self._dtype, copy=True)
-        self._shapes[kind, image, call] = copy.shape
-        self.store.put((kind, image, call), [copy])
+        """Keep a copy of ``tensor``, or of its crops."""
+        self.put_parts(kind, image, call, self.parts(kind, image, call, tensor))
 
-    def get(self, kind: str, image: int, call: int) -> Tensor:
+    def parts(self, kind: str, image: int, call: int, tensor: Tensor) -> list[Tensor]:
+        """What is kept of a whole tensor: itself, or its crops."""
+        windows = self._windows.get((image, call))
+        if windows is None:
+            return [tensor]
+        read = kind in (FLOAT_IN, QUANT_IN)
+        return [tensor[(..., *(w.read if read else w.written))] for w in windows]
+
+    def put_parts(self, kind: str, image: int, call: int, parts: list[Tensor]) -> None:
+        """Keep copies of what :meth:`parts` gave."""
+        for number, part in enumerate(parts):
+            copy = part.detach().to(self._home, self._dtype, copy=True)
+            sample = image + number * self.num_images
+            self._shapes[kind, sample, call] = copy.shape
+            self.store.put((kind, sample, call), [copy])
+
+    def samples(self, image: int) -> list[int]:
+        """Those of an image."""
+        own = (self._windows.get((image, call), ()) for call in range(self.num_calls))
+        count = max([len(windows) for windows in own] + [1])
+        return [image + number * self.num_images for number in range(count)]
+
+    def own_sample(self, sample: int, call: int) -> int:
+        """The sample that stands for ``sample`` in a call of which fewer crops are kept."""
+        number, image = divmod(sample, self.num_images)
+        return image + number % len(self._windows.get((image, call), (1,))) * self.num_images
+
+    def compared(self, samples: list[int], call: int, shape: torch.Size) -> Tensor | None:
+        """``(N, 1, H, W)``: 1 where outputs of crops are compared, else 0; ``None``: everywhere.
+
+        Args:
+            samples: As of :meth:`own_sample`.
+            call: Of the unit.
+            shape: Of the outputs, ``(N, C, H, W)``.
+        """
+        places = [divmod(sample, self.num_images) for sample in samples]
+        found = [(self._windows.get((image, call)), number) for number, image in places]
+        if all(windows is None for windows, _ in found):
+            return None
+        whole = torch.ones((1, 1, *shape[2:]))
+        masks = [whole if windows is None else windows[n].mask() for windows, n in found]
+        return torch.cat(masks).to(self._device)
+
+    def get(self, kind: str, sample: int, call: int) -> Tensor:
         """As float32 on the model's device; not to be written to."""
-        return self.store.get((kind, image, call))[0].to(self._device, torch.float32)
+        return self.store.get((kind, sample, call))[0].to(self._device, torch.float32)
 
-    def shape(self, kind: str, image: int, call: int) -> torch.Size | None:
+    def shape(self, kind: str, sample: int, call: int) -> torch.Size | None:
         """Shape of a captured tensor, known without loading it; ``None`` where there is none."""
-        return self._shapes.get((kind, image, call))
+        return self._shapes.get((kind, sample, call))
 
     def calls(self, kind: str) -> Iterator[tuple[int, int]]:
-        """Image and call of everything captured of this kind."""
-        return ((image, call) for k, image, call in self._shapes if k == kind)
+        """Sample and call of everything captured of this kind."""
+        return ((sample, call) for k, sample, call in self._shapes if k == kind)
 
     def put_rest(self, image: int, call: int, rest: Rest) -> None:
         """Keep the arguments of a call beside its input, if it has any; tensors as copies."""

@@ -127,26 +127,29 @@ class UnitProblem:
     def __init__(self, module: nn.Module, unit: Unit, form: TrainedForm, data: UnitData) -> None:
         self._module, self.unit, self.form, self.data = module, unit, form, data
 
-    def loss(self, images: Sequence[int], drop_prob: float = 0.0, generator: Any = None) -> Tensor:
-        """Mean over ``images``, differentiable.
+    def loss(self, samples: Sequence[int], drop_prob: float = 0.0, generator: Any = None) -> Tensor:
+        """Mean over ``samples``, differentiable.
 
         Args:
-            images: Indices into the captured data.
+            samples: Indices into the captured data, images unless there are crops of them.
             drop_prob: Probability with which an element of the input is the float model's (QDrop).
             generator: What dropping is drawn from.
         """
         losses = []
         for call in range(self.data.num_calls):
             total, positions = torch.zeros(()), 0
-            for group in self._by_shape(images, call):
+            for group in self._by_shape(samples, call):
                 x = self._input(group, call, drop_prob, generator)
                 y = self._cat(FLOAT_OUT, group, call)
                 error = (self.output(x, call, self.data.rest(group, call)) - y).square()
                 if self.data.has(WEIGHT):
                     error = error * self._cat(WEIGHT, group, call)
-                total = total.to(error.device) + error.sum()
                 channels = error.shape[1 if error.dim() == 4 else -1]  # of a map; of a token
-                positions += error.numel() // channels
+                count, mask = error.numel() // channels, self.data.compared(group, call, y.shape)
+                if mask is not None:
+                    error, count = error * mask, int(mask.sum())
+                total = total.to(error.device) + error.sum()
+                positions += count
             if positions:
                 losses.append(total / positions)
         if not losses:  # it runs in none of these images
@@ -159,7 +162,8 @@ class UnitProblem:
         drops = {q: q.drop_prob for q in self.form.acts.values()}
         for quantizer in drops:
             quantizer.drop_prob = 0.0
-        value = self.loss(images).double()
+        samples = [sample for image in images for sample in self.data.samples(image)]
+        value = self.loss(samples).double()
         for quantizer, prob in drops.items():
             quantizer.drop_prob = prob
         all_reduce(value, "mean")
@@ -190,22 +194,23 @@ class UnitProblem:
         y = self._module(x, *rest[0], **dict(rest[1]))
         return y.relu() if self.unit.relu else y
 
-    def _by_shape(self, images: Sequence[int], call: int) -> list[list[int]]:
-        """Images whose tensors can stand in one batch."""
+    def _by_shape(self, samples: Sequence[int], call: int) -> list[list[int]]:
+        """Samples of a call whose tensors can stand in one batch."""
         groups: dict[Any, list[int]] = defaultdict(list)
-        for image in images:
-            shape = self.data.shape(QUANT_IN, image, call)
+        for sample in samples:
+            own = self.data.own_sample(sample, call)
+            shape = self.data.shape(QUANT_IN, own, call)
             if shape is not None and shape.numel():
-                groups[shape[1:], self.data.rest_form(image, call)].append(image)
+                groups[shape[1:], self.data.rest_form(own, call)].append(own)
         return list(groups.values())
 
-    def _input(self, images: list[int], call: int, drop_prob: float, generator: Any) -> Tensor:
-        x = self._cat(QUANT_IN, images, call)
+    def _input(self, samples: list[int], call: int, drop_prob: float, generator: Any) -> Tensor:
+        x = self._cat(QUANT_IN, samples, call)
         if drop_prob == 0.0:
             return x
         mask = random_mask(x, drop_prob, generator)
-        return choose(mask, self._cat(FLOAT_IN, images, call), x)
+        return choose(mask, self._cat(FLOAT_IN, samples, call), x)
 
-    def _cat(self, kind: str, images: list[int], call: int) -> Tensor:
-        tensors = [self.data.get(kind, image, call) for image in images]
+    def _cat(self, kind: str, samples: list[int], call: int) -> Tensor:
+        tensors = [self.data.get(kind, sample, call) for sample in samples]
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors)

@@ -33,6 +33,7 @@ class Unit:
         offsets: For each call, how often each layer has run before it in the same pass.
         relu: Whether its output is read through ReLUs only; then it is compared behind them.
         sites: Activation quantizers that the unit is the first to read through.
+        channels: Of its input, where it makes a map of a map and nothing else, as far as was seen.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Unit:
     offsets: tuple[Mapping[str, int], ...]
     relu: bool
     sites: tuple[str, ...]
+    channels: int | None = None
 
 
 def find_units(
@@ -83,6 +85,7 @@ def find_units(
             _offsets(graph, name, layers),
             forms[name].relu,
             tuple(s.name for s in model.plan.sites if s.owner in layers),
+            forms[name].channels,
         )
         for name, layers in members.items()
     ]
@@ -104,6 +107,7 @@ class _Form:
 
     single: bool = True
     relu: bool = False
+    channels: int | None = None
 
 
 def _forms(
@@ -117,6 +121,9 @@ def _forms(
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             one = bool(args) and isinstance(args[0], Tensor) and isinstance(output, Tensor)
             forms[name].single &= one and _plain((args[1:], tuple(kwargs.values())))
+            alone = one and len(args) == 1 and not kwargs
+            maps = alone and args[0].dim() == 4 and output.dim() == 4
+            forms[name].channels = args[0].shape[1] if maps else None
             written[name].extend(t.grad_fn for t in flatten_tensors(output))
 
         return hook

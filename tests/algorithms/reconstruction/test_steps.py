@@ -321,3 +321,41 @@ def test_bit_shrinking_arguments() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             BitShrinking(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["adaround", "fisher", "qdrop", "shrink"])
+def test_on_crops(make_context: MakeContext, method: str) -> None:
+    """Better than the start on the whole maps' data too; the summary names who has crops."""
+    step = make_step(method, crop=5)
+    context = make_context("retinanet", qconfig=SMALL)
+    learned = run(context, step)
+    units = {unit["name"]: unit for unit in summary(context, step)}
+    assert all(unit["after"] <= unit["before"] for unit in units.values())
+    assert sum(u["after"] / u["before"] for u in units.values()) / len(units) < 0.95
+    assert units["backbone.conv1"]["maps"] == "crops"
+    assert all(
+        u["maps"] in ("crops", "whole: no map is larger than a crop") for u in units.values()
+    )
+    assert not same(
+        learned, run(make_context("retinanet", qconfig=SMALL, folder="w"), make_step(method))
+    )
+
+
+@pytest.mark.parametrize("saves", [1, 4])
+def test_a_killed_run_on_crops_goes_on_to_the_same_result(
+    make_context: MakeContext, saves: int
+) -> None:
+    step = make_step("fisher", checkpoint_interval=8, crop=5)
+    whole = run(make_context("retinanet", qconfig=SMALL, folder="whole"), step)
+    killed = make_context("retinanet", qconfig=SMALL)
+    _kill_after(killed, saves)
+    with pytest.raises(_KilledError):
+        run(killed, step)
+    assert same(run(make_context("retinanet", qconfig=SMALL, resume=True), step), whole)
+
+
+@pytest.mark.parametrize("crop", [0, -3, 4.0, "48", True])
+@pytest.mark.parametrize("method", ["adaround", "learned_steps", "direct"])
+def test_a_crop_is_a_whole_number(method: str, crop: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"\.crop = {crop!r}: must be a whole number from 1"):
+        make_step(method, crop=crop)
