@@ -79,7 +79,7 @@ class UnitCapture(NetworkWalk):
 
         self.see_float({unit.name: on_call}, self._layers_from(index + 1))
         if geometry is not None:
-            whole = geometry if isinstance(geometry, str) else "no map is larger than a crop"
+            whole = geometry if isinstance(geometry, str) else "no map is much larger than a crop"
             self.note = "crops" if data.has_crops else f"whole: {whole}"
         return data
 

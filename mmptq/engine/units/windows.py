@@ -10,6 +10,8 @@ from mmptq.engine.units.geometry import Axis, Geometry
 # Crops that are kept of a map, at most: with crops of 48 outputs a side, 256 images of 800 x 1333
 # are 8 GB in the first stage of a ResNet-50, a seventh of the whole maps.
 MAX_CROPS = 4
+# Of a map. A larger crop saves little, and keeping several costs more than keeping the map.
+LARGEST_SHARE = 0.75
 
 Area = tuple[slice, slice]
 
@@ -42,7 +44,7 @@ def draw_windows(
     crop: int,
     generator: torch.Generator,
 ) -> list[Window]:
-    """Random crops of one map; none where a crop would be the whole map.
+    """Random crops of one map; none where a crop would be most of the map.
 
     The centre of a crop is drawn evenly from all outputs; a crop that would leave the map is moved
     inside. There is one for each time that it fits into the map, up to ``MAX_CROPS``.
@@ -55,7 +57,8 @@ def draw_windows(
         generator: On the CPU.
     """
     sizes = list(zip(geometry, read[2:], written[2:], strict=True))
-    if all(_periods(axis, min(crop, out)) * axis.period >= size for axis, size, out in sizes):
+    shares = [_periods(axis, min(crop, out)) * axis.period / size for axis, size, out in sizes]
+    if min(shares[0], 1.0) * min(shares[1], 1.0) >= LARGEST_SHARE:
         return []
     area = min(crop, written[2]) * min(crop, written[3])
     count = min(MAX_CROPS, -(-written[2] * written[3] // area))
