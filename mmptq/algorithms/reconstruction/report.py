@@ -118,6 +118,7 @@ def summary_table(reports: Sequence[UnitReport]) -> str:
     """All units in columns, and their sums."""
     width = max([len(report.name) for report in reports], default=4)
     head = f"{'unit':{width}}  layers      start        end   ratio  stops  forced  seconds"
+    head += "  maps" if any(report.maps for report in reports) else ""
     lines = [head, "-" * len(head)]
     for r in reports:
         ratio = r.after / r.before if r.before else 1.0

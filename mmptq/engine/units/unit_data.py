@@ -129,6 +129,8 @@ class UnitData:
     def compared(self, samples: list[int], call: int, shape: torch.Size) -> Tensor | None:
         """``(N, 1, H, W)``: 1 where outputs of crops are compared, else 0; ``None``: everywhere.
 
+        On the CPU.
+
         Args:
             samples: As of :meth:`own_sample`.
             call: Of the unit.
@@ -140,7 +142,7 @@ class UnitData:
             return None
         whole = torch.ones((1, 1, *shape[2:]))
         masks = [whole if windows is None else windows[n].mask() for windows, n in found]
-        return torch.cat(masks).to(self._device)
+        return torch.cat(masks)
 
     def get(self, kind: str, sample: int, call: int) -> Tensor:
         """As float32 on the model's device; not to be written to."""

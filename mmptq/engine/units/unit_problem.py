@@ -147,7 +147,7 @@ class UnitProblem:
                 channels = error.shape[1 if error.dim() == 4 else -1]  # of a map; of a token
                 count, mask = error.numel() // channels, self.data.compared(group, call, y.shape)
                 if mask is not None:
-                    error, count = error * mask, int(mask.sum())
+                    error, count = error * mask.to(error.device), int(mask.sum())
                 total = total.to(error.device) + error.sum()
                 positions += count
             if positions:

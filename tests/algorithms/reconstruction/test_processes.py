@@ -30,8 +30,8 @@ calib_cfg = dict(
 """
 SIZE = "preset='fast', iters=ITERS, batch_size=2, accumulate=2, probe_images=2"
 SHRINK = (
-    "dict(type='BitShrinking', adaptive_rounding=0.3, drop_prob=0.5, checkpoint_interval=10, "
-    f"{SIZE})"
+    "dict(type='BitShrinking', adaptive_rounding=0.3, drop_prob=0.5, crop=6, "
+    f"checkpoint_interval=10, {SIZE})"
 )
 
 
