@@ -55,7 +55,7 @@ def add_fisher_weights(
             for offset, part in enumerate(square.chunk(len(inputs))):
                 parts = data.parts(WEIGHT, image + offset, call, part)
                 # Copies: a crop would hold the whole map.
-                parts = [part] if len(parts) == 1 else [crop.clone() for crop in parts]
+                parts = [crop if crop is part else crop.clone() for crop in parts]
                 data.store.put((_RAW, image + offset, call), parts)
         image += len(inputs)
     sums = torch.tensor([total, count], dtype=torch.float64)

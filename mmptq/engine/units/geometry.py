@@ -12,7 +12,10 @@ Run = Callable[[Tensor], Tensor]
 
 # Sides of the maps that a unit is tried on: the least that shows an inner part is enough.
 _SIDES = (16, 32, 64)
-_PERIODS = (1, 2, 3, 4, 8, 16)
+_PERIODS = (1, 2, 3, 4, 8)
+_ERRORS = (RuntimeError, ValueError, AssertionError, IndexError)
+# Where values decide what is read (deformable convolutions), large ones read far.
+_SCALES = (1.0, 100.0)
 # Two ways to compute one output differ by rounding only, relative to the largest output.
 _TOLERANCE = 1e-4
 
@@ -57,23 +60,30 @@ def find_geometry(run: Run, channels: int, device: torch.device) -> Geometry | s
         device: Of its weights.
     """
     reason = READS_ALL
+
+    def dense(x: Tensor) -> Tensor:  # some operators take no views
+        return run(x.contiguous())
+
     with _plain_kernels():
         for side in _SIDES:
             x = torch.randn(
                 (1, channels, side, side), generator=torch.Generator().manual_seed(side)
             ).to(device)
+            corner = x.clone()
+            corner[..., 0, 0] = torch.nan
             try:
-                corner = x.clone()
-                corner[..., 0, 0] = torch.nan
-                if bool(run(corner).isnan().flatten(2).any(1).all()):
-                    continue
-                reason = VARIES
-                for period in (p for p in _PERIODS if 4 * p <= side):
-                    geometry = _geometry(run, x, period)
-                    if geometry is not None and _repeats(run, x, geometry):
-                        return geometry
-            except (RuntimeError, ValueError, AssertionError, IndexError):
-                return FIXED
+                reads_all = bool(dense(corner).isnan().flatten(2).any(1).all())
+            except _ERRORS:
+                reason = FIXED
+                continue
+            if reads_all:
+                continue
+            reason = VARIES
+            # Of a map there must be parts that neither border reaches.
+            for period in (p for p in _PERIODS if 6 * p <= side):
+                geometry = _tried(dense, x, period)
+                if geometry is not None:
+                    return geometry
     return reason
 
 
@@ -89,6 +99,17 @@ def _plain_kernels() -> Iterator[None]:
     finally:
         for backend, value in zip(backends, enabled, strict=True):
             backend.enabled = value
+
+
+def _tried(run: Run, x: Tensor, period: int) -> Geometry | None:
+    """The geometry with this period, if the unit has it as far as ``x`` is large enough to tell."""
+    try:
+        geometry = _geometry(run, x, period)
+        if geometry is not None and all(_repeats(run, s * x, geometry) for s in _SCALES):
+            return geometry
+    except _ERRORS:  # a part is too small
+        pass
+    return None
 
 
 def _geometry(run: Run, x: Tensor, period: int) -> Geometry | None:

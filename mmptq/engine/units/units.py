@@ -107,6 +107,7 @@ class _Form:
 
     single: bool = True
     relu: bool = False
+    maps: bool = True
     channels: int | None = None
 
 
@@ -122,8 +123,8 @@ def _forms(
             one = bool(args) and isinstance(args[0], Tensor) and isinstance(output, Tensor)
             forms[name].single &= one and _plain((args[1:], tuple(kwargs.values())))
             alone = one and len(args) == 1 and not kwargs
-            maps = alone and args[0].dim() == 4 and output.dim() == 4
-            forms[name].channels = args[0].shape[1] if maps else None
+            forms[name].maps &= alone and args[0].dim() == 4 and output.dim() == 4
+            forms[name].channels = args[0].shape[1] if forms[name].maps else None
             written[name].extend(t.grad_fn for t in flatten_tensors(output))
 
         return hook

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from mmcv.ops import DeformConv2dPack
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -89,6 +90,13 @@ def conv(*args: Any, **kwargs: Any) -> nn.Module:
     return nn.Conv2d(4, 8, *args, **kwargs)
 
 
+def deformable() -> nn.Module:
+    """With offsets that depend on the input a little, as after training."""
+    made = DeformConv2dPack(4, 6, 3, padding=1)
+    nn.init.normal_(made.conv_offset.weight, std=0.02)
+    return made
+
+
 # Module, and where it is known by hand the axis: period, step, extra, before, after.
 LOCAL: dict[str, tuple[nn.Module, Axis | None]] = {
     "pointwise": (conv(1), Axis(1, 1, 0, 0, 0)),
@@ -122,6 +130,7 @@ GLOBAL: dict[str, tuple[nn.Module, str]] = {
     "places": (Places(), VARIES),
     "resized": (Resized(), VARIES),
     "flat": (Flat(), FIXED),
+    "deformable": (deformable(), VARIES),
 }
 
 
