@@ -170,11 +170,11 @@ def cell_name(args: argparse.Namespace, model: str, bits: str, method: str, seed
 
 
 def print_tables(cells: Cells, args: argparse.Namespace) -> None:
-    """Markdown, one table a model, of the sizes and options asked for.
+    """Markdown, one table for each model asked for, of the sizes and options asked for.
 
     Mean top-1 over the seeds, its spread, their number.
     """
-    for model in MODELS:
+    for model in args.models:
         if f"{model}/float" not in cells.values:
             continue
         print(f"\n**{model}**, float {cells.values[f'{model}/float']['top1']:.2f}\n")

@@ -69,6 +69,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=2, help="images in a mini-batch")
     add_options(parser)
     add_cells(parser, "bccd_reconstruction")
+    parser.add_argument("--no-trials", action="store_true", help="print no table of the trials")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/bccd_reconstruction"))
     return parser.parse_args()
 
@@ -82,7 +83,8 @@ def main() -> None:
                 for seed in args.seeds:
                     measure(cells, args, model, column, seed)
     print_tables(cells, args)
-    print_trials(cells, args)
+    if not args.no_trials:
+        print_trials(cells, args)
 
 
 def measure(cells: Cells, args: argparse.Namespace, model: str, column: str, seed: int) -> None:
