@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+from mmptq.evaluation import Results
 from mmptq.leaderboard import make_boards, read_runs
 from tests.tiny_project import REPO
 
@@ -38,5 +39,5 @@ def test_cells_of_top1_and_of_percent_have_their_evaluators_names(tmp_path):
     ):
         cell = json.loads((REPO / f"benchmarks/results/{file}.json").read_text())[name]
         run = tmp_path / file / name.replace("/", "_") / "results.json"
-        row = json.loads(run.read_text())["rows"][-1]
-        assert abs(factor * row["metrics"][key] - cell[field]) < 1e-9
+        row = Results.from_json(run).rows[-1]
+        assert abs(factor * row.metrics[key] - cell[field]) < 1e-9
