@@ -84,6 +84,8 @@ def measure(args: argparse.Namespace, model: Model, column: str, runtime: str) -
         "images": found.images,
         "close": found.close,
         "float64_close": found.float64_close,
+        "agreement": round(found.agreement, 4),
+        "float64_agreement": round(found.float64_agreement, 4),
         "integers": [found.integers, found.products],
         "wrong_layers": wrong,
         "mb": [round(size, 2) for size in (found.float_megabytes, found.megabytes)],
@@ -119,9 +121,9 @@ def make_runner(
 def print_table(cells: Cells, args: argparse.Namespace) -> None:
     """Markdown."""
     titles = ["model", "bits", "runtime", "simulated", "real", "simulated in float64"]
-    titles += ["same images", "in float64", "integers", "MB"]
+    titles += ["same images", "in float64", "same detections", "in float64", "integers", "MB"]
     print(f"\n| {' | '.join(titles)} |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print(f"|{'---|' * len(titles)}")
     for model in args.models:
         for column in args.columns:
             for runtime in args.runtimes:
@@ -141,10 +143,16 @@ def line(model: str, column: str, runtime: str, cell: dict[str, Any]) -> str:
         f"{cell['float64']:.1f}" if "float64" in cell else "",
         f"{cell['close']} of {images}",
         f"{cell['float64_close']} of {images}",
+        _percent(cell, "agreement"),
+        _percent(cell, "float64_agreement"),
         "{} of {}".format(*cell["integers"]),
         "{} -> {}".format(*cell["mb"]),
     ]
     return f"| {' | '.join(columns)} |"
+
+
+def _percent(cell: dict[str, Any], key: str) -> str:
+    return f"{cell[key]:.1%}" if key in cell else ""
 
 
 if __name__ == "__main__":

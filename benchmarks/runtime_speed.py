@@ -122,6 +122,8 @@ def export(
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.weight.data.fill_(1.0)  # not 0, with which residual branches begin
+        elif getattr(module, "bias", None) is not None and hasattr(module, "weight"):
+            module.bias.data += 0.02 * torch.randn_like(module.bias)  # runtimes drop zeros
     quantize(model, bits, runtime)
     part, example = make_part(model.model), preprocessed()
     files = [folder / f"{name}-{runtime}-{form}.onnx" for form in ("float", "quantized")]
