@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,8 +69,8 @@ def export(
     part = make_part(model.model, part_name)
     examples = test_images(runner, num_images)
     classes = runner.test_dataloader.dataset.metainfo.get("classes") or ()
-    float_path = path.with_name(f".{path.stem}.float.onnx")
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        float_path = Path(folder) / "float.onnx"
         float_graph = export_float(model, part, examples[0], static)
         with float_form(model):
             check_graph(part, float_graph, target.runtime, examples[:_GRAPH_IMAGES], static)
@@ -78,8 +79,6 @@ def export(
         exported = export_model(model, part, runner.cfg, target, examples[0], classes, static)
         write(exported, path)
         found = verify(part, model, exported, (path, float_path), target.runtime, examples)
-    finally:
-        float_path.unlink(missing_ok=True)
     with atomic_write(path.with_suffix(".json")) as file:
         file.write(json.dumps(found.to_dict(), indent=1).encode())
     return found
