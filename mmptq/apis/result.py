@@ -66,7 +66,7 @@ class QuantResult:
         target: str = "openvino",
         part: str | None = None,
         static: bool = False,
-        num_images: int = 8,
+        num_images: int = 4,
     ) -> "Verification":
         """Write the model as ONNX, and check it in its runtime.
 
@@ -89,5 +89,5 @@ class QuantResult:
         with restored_state():
             init_default_scope(self.runner.cfg.get("default_scope") or "mmdet")
             found = export(self.runner, Path(path), TARGETS[target], part, static, num_images)
-        found.raise_for_layers()
+        found.raise_for_differences()
         return found

@@ -26,6 +26,7 @@ import time
 from pathlib import Path
 
 from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 
 from mmptq.analysis import BitWidths
 from mmptq.cli.analyses import ANALYSES, Results, Run
@@ -89,8 +90,8 @@ def main(args: argparse.Namespace) -> None:
     if is_main_process():
         out = Path(runner.work_dir).parent / args.command
         save_json(args, runner, results, out.with_suffix(".json"))
-        print(render(analysis.show(args, results, out.with_suffix(".png"))))
-        print(f"{out}.png, {out}.json")
+        print_log(render(analysis.show(args, results, out.with_suffix(".png"))))
+        print_log(f"{out}.png, {out}.json")
 
 
 def bit_widths(args: argparse.Namespace) -> list[BitWidths]:

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 from rich import box
 from rich.progress import track
 from rich.table import Table
@@ -46,7 +47,7 @@ def main(args: argparse.Namespace) -> None:
     drawn = 100 * bootstrap(models, args.samples, args.seed, progress)
     measured = [100 * model(range(model.num_images)) for model in models]
     names = [Path(path).name.removesuffix(".bbox.json") for path in args.predictions]
-    print(render(table(names, measured, drawn)))
+    print_log(render(table(names, measured, drawn)))
 
 
 def table(names: list[str], measured: list[float], drawn: np.ndarray) -> Table:

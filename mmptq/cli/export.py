@@ -14,6 +14,7 @@ Examples:
 import argparse
 from pathlib import Path
 
+from mmengine.logging import print_log
 from rich.console import Console
 
 from mmptq.engine.data.float_checkpoint import load_checkpoint
@@ -65,6 +66,5 @@ def main(args: argparse.Namespace) -> None:
     path = args.output or Path(args.checkpoint).with_suffix(".onnx")
     found = export(runner, path, target, args.part, args.static, args.images)
     Console().print(found.table())
-    found.raise_for_layers()
-    found.raise_for_images()
-    print(path)
+    found.raise_for_differences()
+    print_log(str(path))

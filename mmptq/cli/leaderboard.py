@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from mmengine.logging import print_log
 from rich.markup import escape
 from rich.progress import track
 
@@ -67,10 +68,10 @@ def main(args: argparse.Namespace) -> None:
     write(folder / "leaderboard.md", to_markdown(boards, args.title))
     write(folder / "leaderboard.html", to_html(boards, folder, args.title))
     for board in boards:
-        print(f"{visible(board.title)}: {board.num_runs} runs, {len(board.cells)} rows")
+        print_log(f"{visible(board.title)}: {board.num_runs} runs, {len(board.cells)} rows")
         for note in board.notes:
-            print(f"  {visible(note)}")
-    print(args.out / "leaderboard.html")
+            print_log(f"  {visible(note)}")
+    print_log(str(args.out / "leaderboard.html"))
 
 
 def progress(title: str) -> "partial[Iterable[int]]":

@@ -12,6 +12,8 @@ Example:
 import argparse
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 from mmptq.engine.data.checkpoint_reader import read_meta
 from mmptq.engine.data.float_checkpoint import load_checkpoint
 from mmptq.errors import CheckpointError
@@ -42,4 +44,4 @@ def main(args: argparse.Namespace) -> None:
     source = Path(args.checkpoint)
     path = args.output or source.with_name(f"{source.stem}_packed{source.suffix}")
     save_checkpoint(path, model, read_meta(args.checkpoint), packed=True)
-    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    print_log(f"{path}: {path.stat().st_size / 1e6:.2f} MB")

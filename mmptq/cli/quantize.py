@@ -117,8 +117,7 @@ def add_export(runner: CalibrationRunner, results: Results, target: Target) -> N
     path = Path(runner.work_dir) / "quantized.onnx"
     found = export(runner, path, target)
     Console().print(found.table())
-    found.raise_for_layers()
-    found.raise_for_images()
+    found.raise_for_differences()
     results.add(runtime_row(runner, path, target, results.rows[-1]))
     results.to_json(Path(runner.work_dir) / "results.json")
     runner.logger.info(f"\n{results.to_text()}")

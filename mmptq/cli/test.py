@@ -13,6 +13,8 @@ import argparse
 import json
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 from mmptq.engine.data.float_checkpoint import load_checkpoint
 from mmptq.errors import ConfigError
 from mmptq.fileio import atomic_write
@@ -68,7 +70,7 @@ def main(args: argparse.Namespace) -> None:
         metrics = runner.test()
     else:
         metrics, seconds = test_session(runner.model.model, session, runner.test)
-        print(f"{args.runtime}: {1000 * seconds:.1f} ms an image")
+        print_log(f"{args.runtime}: {1000 * seconds:.1f} ms an image")
         metrics[f"{args.runtime}/ms"] = 1000 * seconds
     if args.out and runner.rank == 0:
         with atomic_write(args.out) as file:
