@@ -35,7 +35,10 @@ LAYERS = (
 )
 # Beside the layers: what each may import, and which layers may import it.
 BESIDE = {
-    "evaluation": (LAYERS[LAYERS.index("adapters") :], ("cli", "apis", "runner", "hooks")),
+    "evaluation": (
+        LAYERS[LAYERS.index("adapters") :],
+        ("cli", "apis", "runner", "hooks", "algorithms", "engine.context"),
+    ),
     "datasets": (("structures", "registry", "fileio", "errors"), ("runner",)),
     "classifiers": (LAYERS[LAYERS.index("modules") :], ("apis",)),
     "analysis": (LAYERS[LAYERS.index("algorithms") :], ("cli", "runner")),

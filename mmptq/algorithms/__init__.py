@@ -5,6 +5,7 @@ from mmptq.algorithms.bias_correction import BiasCorrection
 from mmptq.algorithms.equalization import Equalization
 from mmptq.algorithms.gptq import GPTQ
 from mmptq.algorithms.lapq import JointSearch, LpInterpolation, RandomRanges
+from mmptq.algorithms.mixed_precision import MixedPrecision
 from mmptq.algorithms.range_calibration import RangeCalibration
 from mmptq.algorithms.reconstruction import (
     BRECQ,
@@ -25,6 +26,7 @@ __all__ = [
     "JointSearch",
     "LearnedSteps",
     "LpInterpolation",
+    "MixedPrecision",
     "QDrop",
     "RandomRanges",
     "RangeCalibration",

@@ -3,6 +3,8 @@
 from abc import ABC, abstractmethod
 
 from mmptq.engine import CalibrationContext
+from mmptq.evaluation import ModelProfile
+from mmptq.models import Plan, QConfig
 
 
 class Step(ABC):
@@ -29,6 +31,23 @@ class Step(ABC):
     def reads_loss(self) -> bool:
         """Whether the step computes the model's training loss; then the images need labels."""
         return False
+
+    @property
+    def reads_accuracy(self) -> bool:
+        """Whether the step measures the model's accuracy."""
+        return False
+
+    def check_model(self, plan: Plan, profile: ModelProfile, qconfig: QConfig) -> None:  # noqa: B027
+        """Refuse what cannot work for this model, before any long work.
+
+        Args:
+            plan: Of the model, which is not prepared yet.
+            profile: Of the float model.
+            qconfig: That the plan was made from.
+
+        Raises:
+            ConfigError: Names the argument, its value, and what would do.
+        """
 
     @abstractmethod
     def run(self, context: CalibrationContext) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mmptq.engine import CalibrationContext, LossEvaluator, float_form
 from mmptq.models import Plan, QuantModel
+from mmptq.models.bits import layer_override
 from mmptq.ops import MAX_BITS
 from mmptq.quantizers import UniformQuantizer
 
@@ -96,19 +97,12 @@ def overrides(blamed: Sequence[Blamed], plan: Plan) -> list[dict[str, Any]]:
 
     An entry hides all others for its layer, so it says what the layer had by them, too.
     """
-    layers = {layer.name: layer for layer in plan.layers}
-    sites = {site.name: site.spec for site in plan.sites}
     changes: dict[str, dict[str, Any]] = {}
     for blame in blamed:
         for name in blame.layers:
-            if name not in changes:
-                # All calls that read through a quantizer have one spec.
-                site = next((s for s in layers[name].inputs if s is not None), None)
-                act = None if site is None else asdict(sites[site])
-                weight = layers[name].weight
-                changes[name] = {"weight": weight and asdict(weight), "act": act}
-            changes[name][blame.which]["num_bits"] = blame.more_bits
-    return [{"pattern": name, **change} for name, change in changes.items()]
+            change = changes.setdefault(name, layer_override(plan, name))
+            change[blame.which]["num_bits"] = blame.more_bits
+    return list(changes.values())
 
 
 def _named(model: QuantModel) -> Iterator[tuple[tuple[str, ...], str, UniformQuantizer]]:

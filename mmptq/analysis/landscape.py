@@ -14,9 +14,9 @@ from torch import Tensor
 
 from mmptq.algorithms.lapq.state import model_digest
 from mmptq.analysis.lp_path import ModelLoss
-from mmptq.analysis.measured import Measured
 from mmptq.analysis.surface import measure_surface
 from mmptq.engine import CalibrationContext
+from mmptq.engine.storage.measured import Measured
 from mmptq.models import QuantModel
 from mmptq.modules import channels_first
 

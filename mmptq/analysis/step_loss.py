@@ -8,8 +8,8 @@ import numpy as np
 
 from mmptq.algorithms.lapq.search_space import Variable
 from mmptq.algorithms.lapq.state import model_digest
-from mmptq.analysis.measured import Measured
 from mmptq.engine import CalibrationContext, LossEvaluator
+from mmptq.engine.storage.measured import Measured
 from mmptq.errors import ConfigError
 
 

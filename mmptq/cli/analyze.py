@@ -22,7 +22,6 @@ Examples:
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -37,6 +36,7 @@ from mmptq.registry import OBJECTIVES, build
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
 from mmptq.runner.prepare_config import complete_config
+from mmptq.runner.sweep import name_apart
 
 # How the run was made; they say nothing of what came out.
 _FREE_OPTIONS = ("local_rank", "launcher", "resume", "cache_gb")
@@ -117,10 +117,7 @@ def make_runner(args: argparse.Namespace, bits: BitWidths) -> CalibrationRunner:
     cfg.work_dir = str(Path(cfg.work_dir) / "analysis" / folder)
     cfg.resume = args.resume
     cfg.calib_hooks = dict(pictures=None, save=None, logging=None)
-    # MMEngine keeps loggers and visualizers by name for the whole process.
-    cfg.experiment_name = f"{folder}_{time.time_ns()}"
-    if cfg.get("visualizer"):
-        cfg.visualizer.name = cfg.experiment_name
+    name_apart(cfg, folder)
     return CalibrationRunner.from_cfg(cfg)
 
 

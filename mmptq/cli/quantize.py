@@ -9,6 +9,7 @@ results, in the work dir:
   results.json    the table printed at the end
   quantized.onnx  with --export: integers for a runtime, checked there
   pictures/       detections of the float and the quantized models side by side
+  pareto.png      with --pareto: the metric over size and bit operations, pareto.json its figures
   detections/     with --keep-detections: every row's boxes, for tools/compare.py and for the
                   intervals of tools/leaderboard.py
 
@@ -17,6 +18,7 @@ Examples:
   python tools/quantize.py configs/retinanet/r50_w4a4.py --data-root data/coco
   python tools/quantize.py configs/retinanet/r50_w4a4.py --dry-run
   python tools/quantize.py configs/demo/retinanet_w8a8_mmse.py --export openvino
+  python tools/quantize.py configs/demo/retinanet_w4a4_mmse.py --pareto
   python tools/quantize.py configs/classification/resnet20_cifar10_w4a4_bitshrink.py
   python tools/quantize.py mmdet::yolox/yolox_s_8xb8-300e_coco.py --checkpoint yolox_s.pth \
       --qconfig configs/_base_/quant/w8a8.py --data-root data/coco
@@ -31,6 +33,8 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmptq.adapters import find_adapter
+from mmptq.cli.pareto import add_pareto_argument, pareto
+from mmptq.errors import ConfigError
 from mmptq.evaluation import Results, model_cost, plan_table, profile_model
 from mmptq.export.checks import check_installed
 from mmptq.models import SCOPES, QConfig
@@ -82,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help=f"write quantized.onnx too, check it and add its row: {', '.join(TARGETS)}",
     )
+    add_pareto_argument(parser)
     add_common_arguments(parser)
 
 
@@ -91,6 +96,8 @@ def main(args: argparse.Namespace) -> None:
         cfg.load_from = args.checkpoint
     cfg.resume = args.resume
     complete_config(cfg)
+    if args.pareto is not None and args.export:
+        raise ConfigError("--pareto makes many models: export one of them by tools/export.py")
     if args.skip_float:
         cfg.calib_cfg.eval_float = False
     if args.skip_baseline:
@@ -106,6 +113,9 @@ def main(args: argparse.Namespace) -> None:
     if target is not None:
         check_installed(target)
     init_processes(args.launcher)
+    if args.pareto is not None:
+        pareto(cfg, args.pareto)
+        return
     runner = CalibrationRunner.from_cfg(cfg)
     results = runner.calibrate()
     if target is not None and runner.rank == 0:

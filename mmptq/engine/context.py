@@ -9,6 +9,7 @@ from mmptq.adapters import Adapter
 from mmptq.engine.data.calibration_set import CalibrationSet
 from mmptq.engine.data.collect import collect_statistics, statistics_from
 from mmptq.engine.storage.store import StageStore
+from mmptq.evaluation import ModelProfile
 from mmptq.models import QuantModel
 from mmptq.observers import StreamingStatistics
 
@@ -31,6 +32,18 @@ class Record(Protocol):
         ...
 
 
+class Accuracy(Protocol):
+    """The main metric, as the results' table shows it (percent where it is a fraction)."""
+
+    def of_float(self) -> float:
+        """Of the float model."""
+        ...
+
+    def now(self) -> float:
+        """Of the model as it stands."""
+        ...
+
+
 def _ignore(tag: str, values: Mapping[str, float], step: int) -> None:
     """Nobody listens."""
 
@@ -46,6 +59,9 @@ class CalibrationContext:
         store: Where finished stages are kept.
         track: Progress reporter.
         record: Where a step's curves go while it runs.
+        qconfig: What the model's plan was made from, as it stands in the config.
+        profile: Of the float model, where it was counted.
+        accuracy: Measures the model, where there is something to measure with.
         statistics_seconds: How long collecting the activation statistics took, all times together.
     """
 
@@ -55,6 +71,9 @@ class CalibrationContext:
     store: StageStore
     track: Track
     record: Record = _ignore
+    qconfig: Mapping[str, Any] | None = None
+    profile: ModelProfile | None = None
+    accuracy: Accuracy | None = None
     statistics_seconds: float = 0.0
     _statistics: dict[str, StreamingStatistics] | None = field(default=None, repr=False)
 

@@ -22,6 +22,7 @@ a bias. The float model stores every parameter and buffer in 4 bytes.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmptq.evaluation.profile import LayerProfile, ModelProfile, ProductProfile
@@ -122,6 +123,19 @@ class ModelCost:
         """Multiply-accumulate operations."""
         return sum(x.macs for x in self.layers) + sum(x.macs for x in self.products)
 
+    def mean_bits(self) -> tuple[float, float]:
+        """Of weights by their size, and of activations by the operations that read them.
+
+        Rounded to one decimal. What is in float does not count; 32 where all of it is.
+        """
+        weights = [(x.profile.numel, x.weight_bits) for x in self.layers if x.profile.numel]
+        calls = [
+            (macs, bits)
+            for layer in self.layers
+            for macs, bits in zip(layer.profile.macs, layer.input_bits, strict=True)
+        ]
+        return _mean_bits(weights), _mean_bits(calls)
+
     @property
     def mac_share(self) -> float:
         """Share of the multiply-accumulate operations of which both operands are quantized."""
@@ -193,6 +207,12 @@ def model_cost(profile: ModelProfile, plan: Plan | None = None) -> ModelCost:
     )
     float_bytes = FLOAT_BYTES * profile.numel
     return ModelCost(profile.input_shape, layers, profile.products, float_bytes, packed)
+
+
+def _mean_bits(parts: Sequence[tuple[int, float]]) -> float:
+    parts = [(size, bits) for size, bits in parts if bits < FLOAT_BITS]
+    total = sum(size for size, _ in parts)
+    return round(sum(size * bits for size, bits in parts) / total, 1) if total else FLOAT_BITS
 
 
 def _layer_cost(

@@ -125,6 +125,11 @@ class QConfig:
                 break
         return _allowed(None, spec, self.target)[1]
 
+    def decides(self, name: str, roles: Iterable[str]) -> frozenset[str]:
+        """What an override says of layer ``name``: ``'weight'``, ``'act'``, both, or neither."""
+        found = next((o for o in self.overrides if o.matches(name, roles)), None)
+        return frozenset(found.changes) if found is not None else frozenset()
+
     def check_patterns(self, names: Iterable[str]) -> None:
         """Make sure that every pattern picks a layer.
 

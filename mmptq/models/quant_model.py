@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmptq.errors import CheckpointError
+from mmptq.models.bits import without_bits
 from mmptq.models.fold import fold_batch_norms
 from mmptq.models.packing import PACKED_KEY, unpack_state
 from mmptq.models.plan import LayerPlan, Plan
@@ -119,6 +120,26 @@ class QuantModel(BaseModel):
             quantizer.enabled = weights and quantizer.calibrated
         for quantizer in self.sites.values():
             quantizer.enabled = activations and quantizer.calibrated
+
+    def set_bits(self, plan: Plan) -> None:
+        """Take the bit-widths of another plan; clip ranges stay (``forget_ranges`` drops them).
+
+        Args:
+            plan: Equal to the model's own but for bit-widths.
+
+        Raises:
+            ValueError: It differs by more.
+        """
+        if self.plan is None or without_bits(plan) != without_bits(self.plan):
+            raise ValueError("the plan differs from the model's by more than bit-widths")
+        weights = self.weight_quantizers()
+        for layer in plan.layers:
+            if layer.weight is not None:
+                weights[layer.name].set_num_bits(layer.weight.num_bits)
+        for site in plan.sites:
+            self.sites[site.name].set_num_bits(site.spec.num_bits)
+        self.plan = plan
+        self.register_buffer(PLAN_KEY, plan.to_tensor().to(self.quant_plan.device))
 
     def forget_ranges(self) -> None:
         """Take the range of every quantizer away, and what was measured with it."""

@@ -8,22 +8,18 @@ from mmengine.runner import set_random_seed
 
 from mmptq.algorithms import RangeCalibration
 from mmptq.algorithms.base import Step
-from mmptq.engine import (
-    CalibrationContext,
-)
+from mmptq.engine import CalibrationContext
 from mmptq.errors import CalibrationDataError
-from mmptq.evaluation import (
-    FLOAT_METHOD,
-    ResultRow,
-    Results,
-    model_cost,
-)
+from mmptq.evaluation import FLOAT_METHOD, ModelCost, ResultRow, Results, model_cost
+from mmptq.evaluation.cost import FLOAT_BITS
 from mmptq.evaluation.row import count_vanished, plain_metrics
 from mmptq.evaluation.test_set import describe_test_set
 from mmptq.fileio import plain
+from mmptq.models import PLAN_KEY, Plan
 from mmptq.registry import RUNNERS
 from mmptq.runner.checked_runner import CheckedRunner
 from mmptq.runner.explain import explain_collapse
+from mmptq.runner.main_metric import MainMetric
 
 T = TypeVar("T")
 
@@ -38,11 +34,6 @@ class CalibrationRunner(CheckedRunner):
     ends in the same result.
     """
 
-    @property
-    def measures(self) -> bool:
-        """Whether there is anything to measure with."""
-        return True
-
     def calibrate(self) -> Results:
         """Quantize the model and measure it.
 
@@ -54,6 +45,8 @@ class CalibrationRunner(CheckedRunner):
                 disk is full or NaN turns up. Finished stages are kept.
         """
         context = self.setup()
+        if self.measures:
+            context.accuracy = MainMetric(self, context.store)
         results = Results(
             config=str(self.cfg.filename or self._float_checkpoint()),
             float_checkpoint=self._float_checkpoint(),
@@ -134,6 +127,8 @@ class CalibrationRunner(CheckedRunner):
         seconds = 0.0
         if done >= 0:
             saved = store.load(stages[done])
+            # A finished step may have chosen other bit-widths than the qconfig's.
+            self.model.set_bits(Plan.from_tensor(saved["state"][PLAN_KEY]))
             self.model.load_state_dict(saved["state"])
             seconds = saved["seconds"]
         for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
@@ -154,13 +149,13 @@ class CalibrationRunner(CheckedRunner):
         return time.perf_counter() - start
 
     def _quantized_row(self, method: str, context: CalibrationContext, stage: str) -> ResultRow:
-        measured, qconfig = context.store.load(stage), self.qconfig
-        cost = model_cost(self.profile, self.plan)
+        measured = context.store.load(stage)
+        assert self.model.plan is not None
+        cost = model_cost(self.profile, self.model.plan)
         return ResultRow(
             method,
-            qconfig.scope,
-            qconfig.weight.num_bits if qconfig.weight else 32,
-            qconfig.act.num_bits if qconfig.act else 32,
+            self.qconfig.scope,
+            *self._bits(cost),
             metrics=measured["metrics"],
             size_mb=cost.size_mb,
             gbops=cost.gbops,
@@ -168,6 +163,14 @@ class CalibrationRunner(CheckedRunner):
             images=self.settings.num_images,
             mac_share=cost.mac_share,
         )
+
+    def _bits(self, cost: ModelCost) -> tuple[float, float]:
+        """The row's bit-widths of weights and activations."""
+        if self.model.plan != self.plan:  # a step has chosen others
+            return cost.mean_bits()
+        specs = (self.qconfig.weight, self.qconfig.act)
+        weight, act = (FLOAT_BITS if spec is None else spec.num_bits for spec in specs)
+        return weight, act
 
     def _add_row(self, results: Results, row: ResultRow) -> None:
         results.add(row)

@@ -29,6 +29,7 @@ from mmptq.engine import (
 )
 from mmptq.errors import ConfigError
 from mmptq.evaluation import profile_model
+from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.runner.calib_dataset import (
     build_dataset,
@@ -85,6 +86,11 @@ class CheckedRunner(MeasuringRunner):
     def dump_config(self) -> None:
         """Nothing yet: a run that is refused must not replace the config of an earlier one."""
 
+    @property
+    def measures(self) -> bool:
+        """Whether there is anything to measure with."""
+        return True
+
     @cached_property
     def settings(self) -> CalibrationSettings:
         """The parsed ``calib_cfg``."""
@@ -127,8 +133,8 @@ class CheckedRunner(MeasuringRunner):
             check_activations(self.model, data)
         check_reached(self.model, self.plan, data)
         self._try_evaluator()
-        self._check_recipe(data)
         self.profile = profile_model(self.adapter, self.adapter.probe.full_size)
+        self._check_recipe(data)
         fingerprint = stage_fingerprint(self.cfg, self._float_checkpoint(), self.model)
         store = StageStore(Path(self.work_dir) / "stages", fingerprint, self.resume_stages)
         super().dump_config()
@@ -138,10 +144,25 @@ class CheckedRunner(MeasuringRunner):
             "loader, loop, evaluator, the float model and what the recipe needs on one image each"
         )
         self.call_hook("before_run")
-        return CalibrationContext(self.model, self.adapter, data, store, self.track, self.record)
+        return CalibrationContext(
+            self.model,
+            self.adapter,
+            data,
+            store,
+            self.track,
+            self.record,
+            plain(self.cfg.qconfig),
+            self.profile,
+        )
 
     def _check_recipe(self, data: CalibrationSet) -> None:
-        """Try what the recipe's steps need, on the first calibration image."""
+        """Try what the recipe's steps need; the loss, on the first calibration image."""
+        for step in self.settings.steps:
+            if step.reads_accuracy and not self.measures:
+                raise ConfigError(
+                    f"{type(step).__name__}.max_drop: nothing measures the model; give evaluate="
+                )
+            step.check_model(self.plan, self.profile, self.qconfig)
         if any(step.reads_loss for step in self.settings.steps):
             position, batch = next(iter(data))
             check_task_loss(self.adapter, batch, data.paths[position])

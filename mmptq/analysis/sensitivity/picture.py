@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from mmptq.analysis.figures import new_figure, save_figure
 from mmptq.analysis.sensitivity.measure import SensitivityReport
 from mmptq.analysis.sensitivity.record import Sensitivity, sum_by_stage, worst_first
-from mmptq.analysis.sensitivity.stages import in_order
+from mmptq.models.stages import in_order
 
 SHOWN = 30  # quantizers, the worst
 _LONGEST = 44  # characters of a name

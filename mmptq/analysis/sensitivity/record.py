@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from mmptq.analysis.sensitivity.stages import in_order
+from mmptq.models.stages import in_order
 from mmptq.ops import MAX_BITS
 
 # Measures of a record, and whether they are cheap: from one pass, in place of one each.
@@ -24,7 +24,7 @@ class Sensitivity:
         name: ``<layer>.weight``, or ``<layer>.act`` with the call where a layer's calls differ.
         layers: Those that read through it, or the one whose weight it quantizes.
         which: ``'weight'`` or ``'act'``, as in the ``qconfig``.
-        stage: Part of the detector (:mod:`mmptq.analysis.sensitivity.stages`).
+        stage: Part of the detector (:mod:`mmptq.models.stages`).
         num_bits: Its bit-width.
         macs: Multiply-accumulate operations of an image in which its tensor takes part.
         numel: Elements of its tensor; of an activation, the mean over images.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmptq.algorithms.lapq.state import model_digest
-from mmptq.analysis.measured import Measured
 from mmptq.analysis.sensitivity.tensors import QuantizedTensor
 from mmptq.engine import CalibrationContext, LossEvaluator, float_form
+from mmptq.engine.storage.measured import Measured
 
 # What is on at a point of the log, (mode, tensor): one, all but one, all, none.
 ONE, REST, ALL, NONE = 0.0, 1.0, 2.0, 3.0

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mmptq.analysis.sensitivity.stages import stage_of, stage_of_readers
 from mmptq.models import LayerPlan, Plan, QuantModel
+from mmptq.models.stages import stage_of, stage_of_readers
 from mmptq.quantizers import UniformQuantizer
 
 # Multiply-accumulate operations of each call of a layer; empty where nobody counted.

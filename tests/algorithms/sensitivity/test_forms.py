@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmptq.analysis.sensitivity.forms import forms_at, own_forms
-from mmptq.analysis.sensitivity.second_order import second_order
+from mmptq.algorithms.sensitivity.forms import forms_at, own_forms
+from mmptq.algorithms.sensitivity.second_order import second_order
 from mmptq.observers import LpNormObserver
 from tests.calibration_support import MakeContext, make_context  # noqa: F401
 from tests.sensitivity_support import objective
@@ -21,7 +21,8 @@ def test_several_bit_widths_share_the_passes(
     monkeypatch.setattr(
         type(context.adapter), "head_outputs", lambda *args: passes.append(1) or whole(*args)
     )
-    forms = forms_at(context, (2, 4, 8), MMSE, MMSE)
+    names = [*context.model.sites, *context.model.weight_quantizers()]
+    forms = forms_at(context, dict.fromkeys(names, (2, 4, 8)), MMSE, MMSE)
     found = second_order(context, objective(context), forms)
     assert len(passes) == len(context.data)
     assert all(q.scheme.num_bits in (4, 8) for q in context.model.sites.values())

@@ -20,31 +20,34 @@ def own_forms(model: QuantModel) -> dict[str, list[UniformQuantizer]]:
 
 
 def forms_at(
-    context: CalibrationContext, bits: Sequence[float], weight: Observer, act: Observer
+    context: CalibrationContext,
+    bits: Mapping[str, Sequence[float]],
+    weight: Observer,
+    act: Observer,
 ) -> dict[str, list[UniformQuantizer]]:
-    """Every quantizer at several bit-widths, each with the range that an observer finds for it.
+    """Quantizers at several bit-widths, each with the range that an observer finds for it.
 
     One call of :func:`second_order` then serves all of them: what costs is the passes.
 
     Args:
         context: Its model is left as it is.
-        bits: Bit-widths of weights and activations.
+        bits: Bit-widths of each site or layer's weight.
         weight: Observer of the weights.
         act: Observer of the activations.
     """
-    statistics, layers = context.activation_statistics(), dict(context.model.quant_layers())
+    model, statistics = context.model, context.activation_statistics()
+    layers, sites, weights = dict(model.quant_layers()), model.sites, model.weight_quantizers()
     forms: dict[str, list[UniformQuantizer]] = {}
-    for name, quantizer in context.model.sites.items():
-        forms[name] = [_switched_on(quantizer) for _ in bits]
-        for form, num_bits in zip(forms[name], bits, strict=True):
+    for name, wanted in context.track(bits.items(), "ranges at all bit-widths", len(bits)):
+        quantizer = sites[name] if name in sites else weights[name]
+        forms[name] = [_switched_on(quantizer) for _ in wanted]
+        for form, num_bits in zip(forms[name], wanted, strict=True):
             form.set_num_bits(num_bits)
-            set_range(form, act, statistics[name])
-    for name, quantizer in context.model.weight_quantizers().items():
-        stats = WeightStatistics(layers[name].weight.detach(), quantizer.ch_axis)
-        forms[name] = [_switched_on(quantizer) for _ in bits]
-        for form, num_bits in zip(forms[name], bits, strict=True):
-            form.set_num_bits(num_bits)
-            set_range(form, weight, stats)
+            if name in sites:
+                set_range(form, act, statistics[name])
+            else:
+                stats = WeightStatistics(layers[name].weight.detach(), form.ch_axis)
+                set_range(form, weight, stats)
     return forms
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmptq.analysis.sensitivity.watch import GradientWatch
+from mmptq.algorithms.sensitivity.watch import GradientWatch
 from mmptq.quantizers import UniformQuantizer
 
 

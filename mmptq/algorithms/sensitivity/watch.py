@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmptq.analysis.sensitivity.forms import Forms
+from mmptq.algorithms.sensitivity.forms import Forms
 from mmptq.models import QuantModel
 
 

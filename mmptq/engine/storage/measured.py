@@ -4,15 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmptq.engine import SearchLog
-from mmptq.engine.storage.search_log import Point
+from mmptq.engine.storage.search_log import Point, SearchLog
 
 
 class Measured:
     """``compute`` with a log of all its values.
 
     Args:
-        path: The log (:class:`~mmptq.engine.SearchLog`); values that it holds are not computed.
+        path: The log (:class:`~mmptq.engine.storage.search_log.SearchLog`); values that it holds are not computed.
         header: What the values depend on beside the point.
         compute: From a point to its value.
     """

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmptq.analysis.sensitivity.forms import own_forms
-from mmptq.analysis.sensitivity.second_order import random_projection, second_order
+from mmptq.algorithms.sensitivity.forms import own_forms
+from mmptq.algorithms.sensitivity.second_order import random_projection, second_order
 from mmptq.engine import CalibrationContext
 from mmptq.errors import NumericalError
 from tests.calibration_support import MakeContext, make_context  # noqa: F401

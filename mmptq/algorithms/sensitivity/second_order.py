@@ -28,8 +28,8 @@ import torch
 from mmengine.dist import all_gather_object
 from torch import Tensor
 
-from mmptq.analysis.sensitivity.forms import Forms
-from mmptq.analysis.sensitivity.watch import GradientWatch, Sums
+from mmptq.algorithms.sensitivity.forms import Forms
+from mmptq.algorithms.sensitivity.watch import GradientWatch, Sums
 from mmptq.engine import CalibrationContext, OutputDistance, float_form
 from mmptq.engine.incremental.objectives import spread
 from mmptq.errors import NumericalError
@@ -76,7 +76,7 @@ def second_order(
     Args:
         context: With a prepared model, which is left as it is.
         objective: Says which outputs count.
-        forms: Of :mod:`mmptq.analysis.sensitivity.forms`: further ones cost a rounding, no pass.
+        forms: Of :mod:`mmptq.algorithms.sensitivity.forms`: further ones cost a rounding, no pass.
         probes: Backward passes an image, each from signs of its own: less noise.
 
     Raises:

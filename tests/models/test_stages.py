@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmptq.analysis.sensitivity.stages import in_order, stage_of, stage_of_readers
+from mmptq.models.stages import in_order, stage_of, stage_of_readers
 
 NAMES = {
     # RetinaNet

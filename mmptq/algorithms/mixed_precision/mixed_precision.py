@@ -1,0 +1,231 @@
+"""A bit-width for each weight and each activation, under a budget."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from typing_extensions import override
+
+from mmptq.algorithms.base import Step
+from mmptq.algorithms.mixed_precision.budget import Budget
+from mmptq.algorithms.mixed_precision.candidates import Candidate, candidates
+from mmptq.algorithms.mixed_precision.costs import GBOPS, SIZE, Costs
+from mmptq.algorithms.mixed_precision.groups import allocated_plan, find_groups
+from mmptq.algorithms.mixed_precision.harm import KINDS, Harm, harm_of
+from mmptq.algorithms.mixed_precision.least_cost import least_cost
+from mmptq.algorithms.mixed_precision.measure import accuracies, distances
+from mmptq.algorithms.mixed_precision.model_bits import ModelBits
+from mmptq.algorithms.mixed_precision.report import report
+from mmptq.algorithms.sensitivity import second_order
+from mmptq.engine import CalibrationContext, OutputDistance
+from mmptq.errors import ConfigError, NumericalError
+from mmptq.evaluation import ModelProfile
+from mmptq.models import Plan, QConfig
+from mmptq.models.specs import check_num_bits
+from mmptq.observers import Observer
+from mmptq.registry import OBJECTIVES, OBSERVERS, STEPS, build
+
+MMSE = {"type": "LpNormObserver", "p": 2.0}
+DISTANCE = {"type": "OutputDistance"}
+STAGE = "mixed_precision"
+
+
+@STEPS.register_module()
+class MixedPrecision(Step):
+    """Chooses bit-widths; the first step of a recipe, the others then work at these.
+
+    What each bit-width of each tensor does to the heads' outputs is estimated from one backward
+    pass an image (:mod:`mmptq.algorithms.sensitivity.second_order`). An integer program finds the
+    allocations that do least within the budget; since errors at few bits do not simply add up, the
+    best few and the best uniform ones are measured, and the best of them is taken. With
+    ``max_drop`` it is the other way round: the least cost with which the metric falls no more.
+
+    Fixed is what ``qconfig.overrides`` and the scope's preset say (first and last layers).
+    Activations that one layer reads, as the levels of a pyramid, have one bit-width.
+
+    Writes ``mixed_precision.json``, ``.png`` and ``mixed_precision_qconfig.py``, which is the
+    ``qconfig`` of what was chosen, into the work dir.
+
+    Args:
+        size_mb: Budget in MB as in the results' table, or ``'W4A4'``: what the model takes with
+            these bits. Activations cost no bytes: alone it leaves them the most bits.
+        gbops: Budget of bit operations, in 10**9 an image, or ``'W4A4'``.
+        max_drop: In place of a budget: how much the main metric may be below the float model's, in
+            the table's points. It is measured on the test set, whose result is then no longer one
+            on unseen images.
+        cost: What is to be least with ``max_drop``, ``'gbops'`` or ``'size_mb'``.
+        weight_bits: To choose from.
+        act_bits: To choose from.
+        weight: Observer of the weights' ranges, while bits are chosen.
+        act: Of the activations'.
+        objective: Distance of the outputs, a config of an :class:`~mmptq.engine.OutputDistance`.
+        images: Calibration images on which allocations are measured.
+        count: Allocations of the program that are measured.
+        evaluations: Of the test set, at most, with ``max_drop``.
+        time_limit: Seconds of each integer program.
+
+    Raises:
+        ConfigError: An argument is wrong.
+    """
+
+    sets_ranges = True
+
+    def __init__(
+        self,
+        size_mb: float | str | None = None,
+        gbops: float | str | None = None,
+        max_drop: float | None = None,
+        cost: str = GBOPS,
+        weight_bits: Sequence[float] = (2, 3, 4, 6, 8),
+        act_bits: Sequence[float] = (4, 6, 8),
+        weight: Mapping[str, Any] = MMSE,
+        act: Mapping[str, Any] = MMSE,
+        objective: Mapping[str, Any] = DISTANCE,
+        images: int = 8,
+        count: int = 4,
+        evaluations: int = 8,
+        time_limit: float = 60.0,
+    ) -> None:
+        self.budget = Budget(size_mb, gbops)
+        self.max_drop = _drop(max_drop, self.budget)
+        if cost not in (SIZE, GBOPS):
+            raise ConfigError(f"MixedPrecision.cost = {cost!r}: must be {SIZE!r} or {GBOPS!r}")
+        self.cost = cost
+        self.weight_bits = _choices("weight_bits", weight_bits)
+        self.act_bits = _choices("act_bits", act_bits)
+        self.weight: Observer = build(OBSERVERS, weight, "MixedPrecision.weight")
+        self.act: Observer = build(OBSERVERS, act, "MixedPrecision.act")
+        self.objective = dict(objective)
+        if not isinstance(self._objective(), OutputDistance):
+            raise ConfigError(
+                f"MixedPrecision.objective = {objective!r}: must be a distance of the heads' "
+                "outputs, 'OutputDistance' or 'LastStageDistance'"
+            )
+        for key, value, least in (
+            ("images", images, 1),
+            ("count", count, 1),
+            ("evaluations", evaluations, 2),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(
+                    f"MixedPrecision.{key} = {value!r}: must be a whole number of {least} or more"
+                )
+        if isinstance(time_limit, bool) or not 0 < time_limit < math.inf:
+            raise ConfigError(f"MixedPrecision.time_limit = {time_limit!r}: must be positive")
+        self.images, self.count = images, count
+        self.evaluations, self.time_limit = evaluations, time_limit
+
+    @property
+    @override
+    def reads_accuracy(self) -> bool:
+        return self.max_drop is not None
+
+    @override
+    def check_model(self, plan: Plan, profile: ModelProfile, qconfig: QConfig) -> None:
+        """Whether the budget can be met."""
+        self.budget.limits(self._costs(plan, profile, qconfig))
+
+    @override
+    def run(self, context: CalibrationContext) -> None:
+        """Choose, and set bit-widths and ranges."""
+        model, plan, profile = context.model, context.model.plan, context.profile
+        assert plan is not None and profile is not None and context.qconfig is not None
+        model.forget_bias_corrections()
+        costs = self._costs(plan, profile, QConfig.parse(context.qconfig))
+        bits = ModelBits.of(context, costs.groups, self.weight, self.act)
+        estimates = context.store.once(f"{STAGE}_estimate", lambda: self._estimate(context, bits))
+        harms = {kind: harm_of(costs.groups, estimates[kind]) for kind in KINDS}
+        found = context.store.once(STAGE, lambda: self._choose(context, costs, bits, harms))
+        tried = [Candidate.from_dict(values) for values in found]
+        chosen = tried[-1] if self.max_drop is not None else min(tried, key=_distance)
+        model.set_bits(allocated_plan(plan, costs.groups, chosen.allocation))
+        bits.apply(chosen.allocation)
+        folder = context.store.folder.parent
+        report(folder, costs, harms[KINDS[0]], tried, chosen, context.qconfig, plan)
+
+    def _estimate(self, context: CalibrationContext, bits: ModelBits) -> dict[str, Any]:
+        """Each kind of estimate of each quantizer at each bit-width."""
+        found = second_order(context, self._objective(), bits.forms)
+        return {
+            kind: {name: [float(getattr(e, kind)) for e in of] for name, of in found.items()}
+            for kind in KINDS
+        }
+
+    def _choose(
+        self, context: CalibrationContext, costs: Costs, bits: ModelBits, harms: Mapping[str, Harm]
+    ) -> list[dict[str, Any]]:
+        """What was measured; with ``max_drop`` the best is the last."""
+        if self.max_drop is None:
+            limits = self.budget.limits(costs)
+            tried = candidates(costs, harms, limits, self.count, self.time_limit)
+            tried = self._measured(context, bits, tried)
+        else:
+            assert context.accuracy is not None
+            reference = context.accuracy.of_float()
+            with accuracies(context, bits) as accuracy:
+                tried = least_cost(
+                    costs,
+                    harms[KINDS[0]],
+                    self.cost,
+                    self.max_drop,
+                    lambda allocation: reference - accuracy(allocation),
+                    self.evaluations,
+                    self.time_limit,
+                )
+        return [candidate.to_dict() for candidate in tried]
+
+    def _measured(
+        self, context: CalibrationContext, bits: ModelBits, tried: Sequence[Candidate]
+    ) -> list[Candidate]:
+        """With their distances.
+
+        Raises:
+            NumericalError: None is finite.
+        """
+        with distances(context, bits, self.objective, self.images) as distance:
+            followed = context.track(tried, "allocations", len(tried))
+            found = [replace(c, distance=distance(c.allocation)) for c in followed]
+        if all(_distance(c) == math.inf for c in found):
+            raise NumericalError(
+                "MixedPrecision: with no allocation the heads' outputs are finite; check the float "
+                "weights and the calibration images"
+            )
+        return found
+
+    def _costs(self, plan: Plan, profile: ModelProfile, qconfig: QConfig) -> Costs:
+        groups = find_groups(plan, qconfig, self.weight_bits, self.act_bits)
+        return Costs.of(groups, profile, plan)
+
+    def _objective(self) -> Any:
+        return build(OBJECTIVES, self.objective, "MixedPrecision.objective")
+
+
+def _distance(candidate: Candidate) -> float:
+    """For a comparison; what is not finite is the worst."""
+    value = candidate.distance
+    return value if value is not None and math.isfinite(value) else math.inf
+
+
+def _drop(value: float | None, budget: Budget) -> float | None:
+    if value is None:
+        if not budget:
+            raise ConfigError(
+                "MixedPrecision: give a budget, size_mb or gbops (such as size_mb='W4A4'), or max_drop"
+            )
+        return None
+    if budget:
+        raise ConfigError(
+            "MixedPrecision.max_drop: size_mb and gbops are budgets of another search; give either "
+            "a budget or max_drop, and what is to be least with it as cost"
+        )
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ConfigError(f"MixedPrecision.max_drop = {value!r}: must be a number of 0 or more")
+    return float(value)
+
+
+def _choices(key: str, values: Sequence[float]) -> tuple[float, ...]:
+    if not isinstance(values, list | tuple) or not values:
+        raise ConfigError(f"MixedPrecision.{key} = {values!r}: must be a list of bit-widths")
+    found = {check_num_bits(value, f"MixedPrecision.{key}[{i}]") for i, value in enumerate(values)}
+    return tuple(sorted(found))
