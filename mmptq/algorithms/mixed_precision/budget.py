@@ -46,7 +46,7 @@ class Budget:
             if least[key] > limits[key]:
                 raise ConfigError(
                     f"MixedPrecision.{key} = {value!r}: the least possible is "
-                    f"{least[key]:.4g} {_UNITS[key]}, with the fewest bits that there are to choose; "
+                    f"{least[key]:.4g} {_UNITS[key]}, with the fewest bits there are to choose; "
                     "raise the budget, or add fewer bits to weight_bits or act_bits"
                 )
         return limits

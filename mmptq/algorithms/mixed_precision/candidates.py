@@ -51,7 +51,8 @@ def candidates(
 
     Args:
         costs: Of the groups.
-        harms: Each kind of estimate; the first also gives the ones apart.
+        harms: Several kinds (:mod:`mmptq.algorithms.mixed_precision.harm`); the first also gives the
+            ones apart.
         limits: Upper limits by cost.
         count: How many the programs may give.
         seconds: Time limit of each program.
@@ -67,7 +68,7 @@ def candidates(
         if solved is None:
             wanted = ", ".join(f"{key} = {value:.4g}" for key, value in limits.items())
             raise ConfigError(f"MixedPrecision: no bit-widths keep {wanted} at once; raise one")
-        found.append(Candidate(f"least {kind}", solved))
+        found.append(Candidate(kind, solved))
     first = next(iter(programs.values()))
     apart = max(round(_APART * sum(not group.fixed for group in costs.groups)), 1)
     while len(found) < count:
@@ -75,7 +76,7 @@ def candidates(
         solved = first.solve(HARM, limits, others, apart, seconds)
         if solved is None:
             break
-        found.append(Candidate(f"{len(found) + 1}. program", solved))
+        found.append(Candidate(f"another, {len(found) + 1 - len(programs)}", solved))
     unique: dict[Allocation, Candidate] = {}
     for candidate in (*found, *uniform_candidates(costs, limits)):
         unique.setdefault(candidate.allocation, candidate)

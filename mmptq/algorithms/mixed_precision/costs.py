@@ -19,8 +19,8 @@ SIZE, GBOPS = "size_mb", "gbops"
 class Costs:
     r"""Size and bit operations of every allocation.
 
-    With the bit-width :math:`b_g` of group :math:`g` the size is :math:`c + \sum_g n_g b_g`, and the
-    bit operations are :math:`d + \sum_g l_g b_g + \sum_{g \le h} m_{gh} b_g b_h`.
+    With the bit-width :math:`b_g` of group :math:`g` the size is :math:`c + \sum_g n_g b_g`, and
+    the bit operations are :math:`d + \sum_g l_g b_g + \sum_{g \le h} m_{gh} b_g b_h`.
 
     Args:
         groups: In the order of an allocation.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from typing_extensions import override
@@ -12,12 +12,12 @@ from mmptq.algorithms.mixed_precision.budget import Budget
 from mmptq.algorithms.mixed_precision.candidates import Candidate, candidates
 from mmptq.algorithms.mixed_precision.costs import GBOPS, SIZE, Costs
 from mmptq.algorithms.mixed_precision.groups import allocated_plan, find_groups
-from mmptq.algorithms.mixed_precision.harm import KINDS, Harm, harm_of
+from mmptq.algorithms.mixed_precision.harm import DISTANCE, Harm, harms_of
 from mmptq.algorithms.mixed_precision.least_cost import least_cost
 from mmptq.algorithms.mixed_precision.measure import accuracies, distances
 from mmptq.algorithms.mixed_precision.model_bits import ModelBits
 from mmptq.algorithms.mixed_precision.report import report
-from mmptq.algorithms.sensitivity import second_order
+from mmptq.algorithms.sensitivity import Estimate, second_order
 from mmptq.engine import CalibrationContext, OutputDistance
 from mmptq.errors import ConfigError, NumericalError
 from mmptq.evaluation import ModelProfile
@@ -27,7 +27,7 @@ from mmptq.observers import Observer
 from mmptq.registry import OBJECTIVES, OBSERVERS, STEPS, build
 
 MMSE = {"type": "LpNormObserver", "p": 2.0}
-DISTANCE = {"type": "OutputDistance"}
+OBJECTIVE = {"type": "OutputDistance"}
 STAGE = "mixed_precision"
 
 
@@ -61,7 +61,7 @@ class MixedPrecision(Step):
         act: Of the activations'.
         objective: Distance of the outputs, a config of an :class:`~mmptq.engine.OutputDistance`.
         images: Calibration images on which allocations are measured.
-        count: Allocations of the program that are measured.
+        count: Allocations of the program that are measured, three or more.
         evaluations: Of the test set, at most, with ``max_drop``.
         time_limit: Seconds of each integer program.
 
@@ -81,7 +81,7 @@ class MixedPrecision(Step):
         act_bits: Sequence[float] = (4, 6, 8),
         weight: Mapping[str, Any] = MMSE,
         act: Mapping[str, Any] = MMSE,
-        objective: Mapping[str, Any] = DISTANCE,
+        objective: Mapping[str, Any] = OBJECTIVE,
         images: int = 8,
         count: int = 4,
         evaluations: int = 8,
@@ -104,7 +104,7 @@ class MixedPrecision(Step):
             )
         for key, value, least in (
             ("images", images, 1),
-            ("count", count, 1),
+            ("count", count, 3),
             ("evaluations", evaluations, 2),
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -135,22 +135,20 @@ class MixedPrecision(Step):
         costs = self._costs(plan, profile, QConfig.parse(context.qconfig))
         bits = ModelBits.of(context, costs.groups, self.weight, self.act)
         estimates = context.store.once(f"{STAGE}_estimate", lambda: self._estimate(context, bits))
-        harms = {kind: harm_of(costs.groups, estimates[kind]) for kind in KINDS}
-        found = context.store.once(STAGE, lambda: self._choose(context, costs, bits, harms))
-        tried = [Candidate.from_dict(values) for values in found]
+        found = {name: [Estimate(**values) for values in of] for name, of in estimates.items()}
+        harms = harms_of(costs.groups, found)
+        saved = context.store.once(STAGE, lambda: self._choose(context, costs, bits, harms))
+        tried = [Candidate.from_dict(values) for values in saved]
         chosen = tried[-1] if self.max_drop is not None else min(tried, key=_distance)
         model.set_bits(allocated_plan(plan, costs.groups, chosen.allocation))
         bits.apply(chosen.allocation)
         folder = context.store.folder.parent
-        report(folder, costs, harms[KINDS[0]], tried, chosen, context.qconfig, plan)
+        report(folder, costs, harms[DISTANCE], tried, chosen, context.qconfig, plan)
 
     def _estimate(self, context: CalibrationContext, bits: ModelBits) -> dict[str, Any]:
-        """Each kind of estimate of each quantizer at each bit-width."""
+        """Of each quantizer at each bit-width."""
         found = second_order(context, self._objective(), bits.forms)
-        return {
-            kind: {name: [float(getattr(e, kind)) for e in of] for name, of in found.items()}
-            for kind in KINDS
-        }
+        return {name: [asdict(estimate) for estimate in of] for name, of in found.items()}
 
     def _choose(
         self, context: CalibrationContext, costs: Costs, bits: ModelBits, harms: Mapping[str, Harm]
@@ -166,7 +164,7 @@ class MixedPrecision(Step):
             with accuracies(context, bits) as accuracy:
                 tried = least_cost(
                     costs,
-                    harms[KINDS[0]],
+                    harms[DISTANCE],
                     self.cost,
                     self.max_drop,
                     lambda allocation: reference - accuracy(allocation),
@@ -211,7 +209,8 @@ def _drop(value: float | None, budget: Budget) -> float | None:
     if value is None:
         if not budget:
             raise ConfigError(
-                "MixedPrecision: give a budget, size_mb or gbops (such as size_mb='W4A4'), or max_drop"
+                "MixedPrecision: give a budget, size_mb or gbops (such as size_mb='W4A4'), or "
+                "max_drop"
             )
         return None
     if budget:

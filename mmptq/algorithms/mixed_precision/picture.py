@@ -47,7 +47,7 @@ def draw_bits(groups: Sequence[Group], bits: Sequence[float], path: Path) -> Non
 def _draw(
     axes: Axes,
     pairs: Sequence[tuple[Group, float]],
-    colours: dict[str, tuple[float, ...]],
+    colours: Mapping[str, Colour],
     label: str,
 ) -> None:
     for place, (group, num_bits) in enumerate(pairs):

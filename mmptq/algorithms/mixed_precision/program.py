@@ -3,7 +3,8 @@ r"""The integer program: one choice a group, the least of one cost under limits 
 Each group has a variable in {0, 1} for each choice, of which one is 1. Bit operations have products
 of two such variables; each pair :math:`x_{gi} x_{hj}` gets a variable :math:`y_{gihj} \ge 0` with
 :math:`\sum_j y_{gihj} = x_{gi}` and :math:`\sum_i y_{gihj} = x_{hj}`, which make it their product
-(reformulation-linearization, Sherali and Adams 1990). HiGHS solves it (:func:`scipy.optimize.milp`).
+(reformulation-linearization, Sherali and Adams 1990). HiGHS solves it
+(:func:`scipy.optimize.milp`).
 """
 
 import logging

@@ -32,7 +32,10 @@ from mmptq.algorithms.sensitivity.forms import Forms
 from mmptq.algorithms.sensitivity.watch import GradientWatch, Sums
 from mmptq.engine import CalibrationContext, OutputDistance, float_form
 from mmptq.engine.incremental.objectives import spread
+from mmptq.engine.storage.tensor_store import TensorStore
 from mmptq.errors import NumericalError
+
+_CACHE_GB = 1.0  # of the weights' errors
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,9 @@ def second_order(
         NumericalError: A tensor or an estimate is not finite; names its layer.
     """
     images: dict[int, tuple[int, dict[str, list[Sums]]]] = {}
-    data = context.data
+    data, errors = context.data, TensorStore(_CACHE_GB, context.store.folder)
     for position, batch in context.track(data, "second-order estimate", len(data)):
-        images[position] = _of_image(context, objective, forms, batch, position, probes)
+        images[position] = _of_image(context, objective, forms, errors, batch, position, probes)
     merged = {k: v for part in all_gather_object(images) for k, v in part.items()}
     # In the order of the selection: the sum does not depend on the number of processes.
     for position in sorted(merged):  # in all processes alike, so that none waits for another
@@ -104,6 +107,7 @@ def _of_image(
     context: CalibrationContext,
     objective: OutputDistance,
     forms: Forms,
+    errors: TensorStore,
     batch: Any,
     position: int,
     probes: int,
@@ -117,7 +121,7 @@ def _of_image(
         model.start_pass()
         with torch.no_grad():
             frozen = adapter.freeze(inputs, samples, False)
-        watch = GradientWatch(model, forms)
+        watch = GradientWatch(model, forms, errors)
         image = inputs.detach().requires_grad_()
         with torch.enable_grad(), watch.watching(image):
             model.start_pass()

@@ -1,6 +1,6 @@
 """A float pass that tells the gradients at everything that would be quantized."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmptq.algorithms.sensitivity.forms import Forms
+from mmptq.engine.storage.tensor_store import TensorStore
 from mmptq.models import QuantModel
 
 
@@ -41,10 +42,13 @@ class GradientWatch:
     Args:
         model: In float form.
         forms: Of its quantizers.
+        weight_errors: Where the errors of the weights, which are the same for every image, are kept
+            from one to the next while there is room.
     """
 
     model: QuantModel
     forms: Forms
+    weight_errors: TensorStore
     _reads: dict[Any, _Read] = field(default_factory=dict)
     _weights: dict[str, Tensor] = field(default_factory=dict)
     _leaves: list[Tensor] = field(default_factory=list)
@@ -79,7 +83,7 @@ class GradientWatch:
         leaves = [*self._weights.values(), *self._leaves]
         grads = torch.autograd.grad(scalar, leaves, allow_unused=True, retain_graph=not last)
         for (name, weight), grad in zip(self._weights.items(), grads, strict=False):
-            self._add(name, weight.detach(), grad)
+            self._add(name, weight.detach(), grad, self._errors_of_weight(name, weight.detach()))
         for read in self._reads.values():
             if read.back < read.readers:  # a reader whose output led nowhere
                 self._finish(read)
@@ -123,15 +127,29 @@ class GradientWatch:
 
     def _finish(self, read: _Read) -> None:
         grad, read.grad = read.grad, None
-        self._add(read.site, read.x, grad)
+        self._add(read.site, read.x, grad, self._errors(read.site, read.x))
+
+    def _errors_of_weight(self, name: str, weight: Tensor) -> Iterable[Tensor]:
+        if name in self.weight_errors:
+            return self.weight_errors.get(name)
+        copies = [weight] * len(self.forms[name])
+        if not self.weight_errors.fits(copies):
+            return self._errors(name, weight)
+        errors = list(self._errors(name, weight))
+        self.weight_errors.put(name, errors)
+        return errors
 
     @torch.no_grad()
-    def _add(self, name: str, x: Tensor, grad: Tensor | None) -> None:
-        """Add a tensor of the quantizer ``name``, and its gradient (``None`` is zero)."""
-        forms = self.forms[name]
-        of_forms = self._sums.setdefault(name, [Sums() for _ in forms])
-        for i, (form, sums) in enumerate(zip(forms, of_forms, strict=True)):
-            error = form(x) - x
+    def _errors(self, name: str, x: Tensor) -> Iterator[Tensor]:
+        """What each form of the quantizer ``name`` does to ``x``, one at a time."""
+        for form in self.forms[name]:
+            yield form(x) - x
+
+    @torch.no_grad()
+    def _add(self, name: str, x: Tensor, grad: Tensor | None, errors: Iterable[Tensor]) -> None:
+        """Add a tensor of the quantizer ``name``, its gradient (``None`` is zero) and errors."""
+        of_forms = self._sums.setdefault(name, [Sums() for _ in self.forms[name]])
+        for i, (error, sums) in enumerate(zip(errors, of_forms, strict=True)):
             if self._first:
                 sums.numel += x.numel()
                 sums.signal += _sum(x.square())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmptq.algorithms.sensitivity.watch import GradientWatch
+from mmptq.engine.storage.tensor_store import TensorStore
 from mmptq.quantizers import UniformQuantizer
 
 
@@ -35,7 +36,7 @@ def form(low: float, high: float) -> nn.Module:
 def test_readers_of_one_tensor_add_up_and_no_other_path_counts() -> None:
     model: Any = Model()
     forms: Any = {"a:0": [form(0.0, 4.0), form(0.0, 8.0)]}
-    watch = GradientWatch(model, forms)
+    watch = GradientWatch(model, forms, TensorStore(1.0, "."))
     x = torch.tensor([0.4, 1.1], requires_grad=True)
     with watch.watching(x):
         scalar = model(x).sum()
@@ -53,7 +54,7 @@ def test_readers_of_one_tensor_add_up_and_no_other_path_counts() -> None:
 
 def test_what_nobody_reads_further_has_no_estimate_but_a_size() -> None:
     model: Any = Model()
-    watch = GradientWatch(model, {"a:0": [form(0.0, 4.0)]})  # type: ignore[dict-item]
+    watch = GradientWatch(model, {"a:0": [form(0.0, 4.0)]}, TensorStore(1.0, "."))  # type: ignore[dict-item]
     x = torch.tensor([0.4, 1.1], requires_grad=True)
     with watch.watching(x):
         model.site(x * 3.0)
@@ -68,7 +69,7 @@ def test_what_nobody_reads_further_has_no_estimate_but_a_size() -> None:
 def test_what_does_not_depend_on_the_image_counts_too(trained: bool) -> None:
     model: Any = Model()
     model.learned.requires_grad_(trained)
-    watch = GradientWatch(model, {"a:0": [form(0.0, 4.0)]})  # type: ignore[dict-item]
+    watch = GradientWatch(model, {"a:0": [form(0.0, 4.0)]}, TensorStore(1.0, "."))  # type: ignore[dict-item]
     x = torch.ones(2, requires_grad=True)
     with watch.watching(x):
         scalar = (model.site(model.learned * 3.0) * x).sum()
