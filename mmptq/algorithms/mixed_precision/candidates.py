@@ -51,8 +51,8 @@ def candidates(
 
     Args:
         costs: Of the groups.
-        harms: Several kinds (:mod:`mmptq.algorithms.mixed_precision.harm`); the first also gives the
-            ones apart.
+        harms: Several kinds (:mod:`mmptq.algorithms.mixed_precision.harm`); the first also gives
+            the ones apart.
         limits: Upper limits by cost.
         count: How many the programs may give.
         seconds: Time limit of each program.

@@ -11,8 +11,8 @@ class Measured:
     """``compute`` with a log of all its values.
 
     Args:
-        path: The log (:class:`~mmptq.engine.storage.search_log.SearchLog`); values that it holds are
-            not computed.
+        path: The log (:class:`~mmptq.engine.storage.search_log.SearchLog`); values that it holds
+            are not computed.
         header: What the values depend on beside the point.
         compute: From a point to its value.
     """
