@@ -27,7 +27,9 @@ def costs() -> Costs:
 
 def harm_of(costs: Costs, seed: int) -> list[list[float]]:
     draw = random.Random(seed)
-    return [[draw.random() * 4.0**-bits for bits in group.choices] for group in costs.groups]
+    weights = [10.0 ** draw.uniform(-3, 0) for _ in costs.groups]
+    pairs = zip(weights, costs.groups, strict=True)
+    return [[weight * 4.0**-bits for bits in group.choices] for weight, group in pairs]
 
 
 def test_each_kind_gives_its_best_and_uniform_ones_are_there(costs: Costs) -> None:
