@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", nargs="?", default=str(ROOT / "configs/retinanet/r50_w4a4.py"))
+    parser.add_argument("config", nargs="?", default="configs/retinanet/r50_w4a4.py")
     parser.add_argument("--data-root", required=True, help="COCO layout, or a part of it")
     parser.add_argument("--images", type=int, default=16, help="calibration images")
     parser.add_argument("--evaluate", action="store_true", help="run the COCO evaluation as well")
@@ -47,11 +47,12 @@ def main() -> None:
         mse = {"type": "LpNormObserver", "p": 2.0}
         RangeCalibration(weight=mse, act=mse).run(context)
         calibrated = time.perf_counter()
-        print(f"\n{args.config}: {args.images} images, {torch.get_num_threads()} threads")
-        print(f"model, plan, images, profile : {loaded - start:7.1f} s, peak {memory:.2f} GiB")
-        print(f"activation statistics        : {collected - loaded:7.1f} s")
-        print(f"ranges (MMSE)                : {calibrated - collected:7.1f} s")
-        print(f"peak memory of the process   : {peak_gib():7.2f} GiB")
+        print(f"\n{torch.get_num_threads()} threads")
+        print(f"model, plan, images, profile: {loaded - start:.1f} s, peak {memory:.2f} GiB\n")
+        print("| config | images | activation statistics s | MMSE ranges s | peak GiB |")
+        print("|---|---|---|---|---|")
+        seconds = f"{collected - loaded:.1f} | {calibrated - collected:.1f}"
+        print(f"| `{args.config}` | {args.images} | {seconds} | {peak_gib():.2f} |\n")
         if args.evaluate:
             start = time.perf_counter()
             runner.evaluate("mmse")

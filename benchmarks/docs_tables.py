@@ -1,12 +1,13 @@
-"""The tables of the docs, written between their markers from benchmarks/results/.
+"""The figures of the docs, written between and before their markers from benchmarks/results/.
 
-A page has its prose, and a pair of markers where a table stands:
+A page has its prose, and a pair of markers where a table stands, indented like what is around it:
 
   <!-- table: NAME -->
   <!-- end -->
 
-NAME is one of COMMANDS, a benchmark that prints its cells, or of results/recorded.json: figures
-whose benchmark keeps no cells, as they were once measured, with command, date and commit.
+NAME is one of COMMANDS, a benchmark that prints its cells; or of pages/, a choice of cells; or of
+results/recorded.json, figures that no benchmark keeps cells of (records.py). A paragraph or an item
+of a list that ends with <!-- figures: NAME --> has the numbers of pages/figures.py, in their order.
 docs/leaderboard.md and .csv are written whole, of the runs of project_runs.py.
 
   python benchmarks/docs_tables.py            # after new cells
@@ -15,18 +16,19 @@ docs/leaderboard.md and .csv are written whole, of the runs of project_runs.py.
 
 import functools
 import io
-import json
 import re
 import runpy
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 from arguments import ROOT, new_parser
+from pages import FIGURES, GRIDS, numbers
 from project_runs import project_runs
+from records import markdown, records
 
 from mmptq.errors import MmptqError
 from mmptq.fileio import atomic_write
@@ -34,7 +36,6 @@ from mmptq.leaderboard import make_boards, to_csv, to_markdown
 from mmptq.leaderboard.runs import Run
 
 BENCHMARKS = ROOT / "benchmarks"
-RECORDED = BENCHMARKS / "results/recorded.json"
 BOARD = ROOT / "docs/leaderboard.md"
 COMMANDS = {
     "bccd_observers": "bccd_observers.py",
@@ -42,9 +43,14 @@ COMMANDS = {
     "--variants channels channels+bias channels+gptq",
     "bccd_reconstruction": "reconstruction/bccd.py --no-trials",
     "resnet20_reconstruction": "classification/reconstruction.py --models resnet20",
+    "peers": "peers/compare.py mmdet::yolox/yolox_nano_8xb8-300e_coco.py "
+    "--checkpoint yolox_nano_coco.pth --data-root data/coco_subset --images 32",
     "resnet56_reconstruction": "classification/reconstruction.py --models resnet56 --iters 250",
 }
-BLOCK = re.compile(r"(<!-- table: (.+?) -->\n)(.*?)(<!-- end -->\n)", re.DOTALL)
+BLOCK = re.compile(
+    r"^(?P<indent> *)<!-- table: (?P<name>.+?) -->\n(?P<old>.*?)^ *<!-- end -->\n",
+    re.DOTALL | re.MULTILINE,
+)
 
 
 def main() -> None:
@@ -65,7 +71,11 @@ def main() -> None:
 def pages() -> dict[Path, str]:
     """The text that each page with prose should have."""
     found = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
-    return {page: refreshed(page.read_text(), page, table) for page in found if page != BOARD}
+    return {
+        page: numbers.refreshed(refreshed(page.read_text(), page, table), page, FIGURES)
+        for page in found
+        if page != BOARD
+    }
 
 
 def leaderboard() -> dict[Path, str]:
@@ -89,14 +99,19 @@ def refreshed(text: str, page: Path, make: Callable[[str], str]) -> str:
         MmptqError: A marker lacks its partner, or a table has no such name.
     """
     blocks = list(BLOCK.finditer(text))
-    nested = any("<!-- table:" in block[3] for block in blocks)
+    nested = any("<!-- table:" in block["old"] for block in blocks)
     starts, ends = text.count("<!-- table:"), text.count("<!-- end -->")
     if nested or not starts == ends == len(blocks):
         raise MmptqError(
             f"{page}: {starts} markers <!-- table: NAME --> and {ends} <!-- end -->: "
             "write one of each around every table, each on a line of its own"
         )
-    return BLOCK.sub(lambda found: found[1] + "\n" + make(found[2]) + "\n" + found[4], text)
+
+    def block(found: "re.Match[str]") -> str:
+        lines = f"<!-- table: {found['name']} -->\n\n{make(found['name'])}\n<!-- end -->\n"
+        return textwrap.indent(lines, found["indent"])
+
+    return BLOCK.sub(block, text)
 
 
 @functools.cache
@@ -105,11 +120,12 @@ def table(name: str) -> str:
     if name in COMMANDS:
         script, *arguments = COMMANDS[name].split()
         return printed(script, [*arguments, "--print-only"])
-    records = json.loads(RECORDED.read_text())
-    if name not in records:
-        known = ", ".join([*COMMANDS, *records])
+    if name in GRIDS:
+        return GRIDS[name].markdown()
+    if name not in records():
+        known = ", ".join([*COMMANDS, *GRIDS, *records()])
         raise MmptqError(f"<!-- table: {name} -->: no such table; there are {known}")
-    return recorded(records[name])
+    return markdown(records()[name])
 
 
 def printed(script: str, arguments: Sequence[str]) -> str:
@@ -124,14 +140,6 @@ def printed(script: str, arguments: Sequence[str]) -> str:
     ):
         runpy.run_path(str(path), run_name="__main__")
     return output.getvalue().strip() + "\n"
-
-
-def recorded(record: dict[str, Any]) -> str:
-    """A record's rows, and where they come from."""
-    rows = [record["columns"], ["---"] * len(record["columns"]), *record["rows"]]
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    origin = f"Recorded, not measured anew: here since {record['date']} ({record['commit']})."
-    return "\n".join([*lines, "", origin]) + "\n"
 
 
 if __name__ == "__main__":

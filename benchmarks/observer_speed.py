@@ -63,8 +63,8 @@ def update_cost(kind: str, count: int, pieces: int) -> float:
     return (time.perf_counter() - start) * 1e9 / count
 
 
-def compare(kind: str, x: Tensor, scheme: QuantScheme, p: float) -> tuple[float, float]:
-    """Print one row; return how much faster the observer was, and its error over the brute one."""
+def compare(kind: str, x: Tensor, scheme: QuantScheme, p: float) -> tuple[float, ...]:
+    """Print one row; return both seconds, their ratio, and the error over the brute one."""
     start = time.perf_counter()
     found = observe(x, scheme, p)
     middle = time.perf_counter()
@@ -73,7 +73,7 @@ def compare(kind: str, x: Tensor, scheme: QuantScheme, p: float) -> tuple[float,
     faster, error = brute_s / ours_s, true_error(x, *found, scheme, p) / least
     row = f"{kind:8} {p:4.1f} {scheme.num_bits:4.0f} {ours_s:10.3f} {brute_s:8.2f}"
     print(f"{row} {faster:6.0f}x {error:8.4f}", flush=True)
-    return faster, error
+    return ours_s, brute_s, faster, error
 
 
 def main() -> None:
@@ -86,21 +86,33 @@ def main() -> None:
 
     print(f"{args.values} values, {CLIPS} clips, {args.threads} threads; error: observer / brute")
     print(HEADER)
-    results = []
+    results: dict[str, list[tuple[float, ...]]] = {}
     for kind in ("gauss", "laplace", "relu"):
         x = make_values(kind, args.values)
         for p in (2.0, 2.5, 4.0):
             for bits in (8, 4, 2):
                 scheme = QuantScheme(bits, symmetric=True, signed=kind != "relu")
-                results.append(compare(kind, x, scheme, p))
-    faster, error = (list(column) for column in zip(*results, strict=True))
-    print(f"at least {min(faster):.0f}x faster; largest error ratio {max(error):.4f}\n")
+                results.setdefault(kind, []).append(compare(kind, x, scheme, p))
 
-    print("update   values a call  ms per million")
+    print("\nupdate   values a call  ms per million")
     for kind in ("gauss", "relu"):
         for pieces in (10, 100, 1000):
             cost = update_cost(kind, args.values, pieces)
             print(f"{kind:8} {args.values // pieces:13d} {cost:15.2f}")
+    print_ranges(results)
+
+
+def print_ranges(results: dict[str, list[tuple[float, ...]]]) -> None:
+    """Markdown: for each kind of values, least and largest of what :func:`compare` returns."""
+    print("\n| values | observer s | brute force s | faster | error, observer / brute force |")
+    print("|---|---|---|---|---|")
+    for kind, rows in results.items():
+        forms = ("{:.2f}", "{:.1f}", "{:.0f}x", "{:.4f}")
+        texts = [
+            f"{form.format(min(column))} to {form.format(max(column))}"
+            for form, column in zip(forms, zip(*rows, strict=True), strict=True)
+        ]
+        print(f"| {kind} | {' | '.join(texts)} |")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The measured cells of BCCD, CIFAR-10 and YOLOX-Nano as runs of a leaderboard.
+"""The measured cells of the project as runs of a leaderboard.
 
-Cells keep metrics and mostly seconds: sizes, bit operations and environments are not in them, so
-that the page has no plots. docs_tables.py writes docs/leaderboard.md and .csv of them; the page:
+Cells keep metrics and mostly seconds: few have sizes, none bit operations or environments, so that
+the page has hardly a plot. docs_tables.py writes docs/leaderboard.md and .csv of them; the page:
 
   python benchmarks/project_runs.py --out work_dirs/project_runs
   python tools/leaderboard.py work_dirs/project_runs --out work_dirs/board --title mmptq
@@ -10,60 +10,15 @@ that the page has no plots. docs_tables.py writes docs/leaderboard.md and .csv o
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from arguments import ROOT, new_parser
 from cells import Cells
+from run_sources import SOURCES, Source
 
 from mmptq.evaluation import FLOAT_METHOD, ResultRow, Results
 
-BITS = r"W(?P<w>\d+)A(?P<a>\d+)"
-RANGES_ONLY = ("minmax", "mmse", "l2.4")  # they iterate nothing
-
-
-class Source(NamedTuple):
-    """A file of cells: how it names them, what they were measured and calibrated on."""
-
-    pattern: "re.Pattern[str]"
-    test: dict[str, Any]
-    images: int
-
-
-BCCD = {"dataset": "CocoDataset", "annotations": ["data/bccd/annotations/val.json"], "images": 72}
-CIFAR10 = {"dataset": "CIFAR10", "annotations": ["data/cifar10"], "images": 10000}
-COCO = {"dataset": "CocoDataset", "annotations": ["data/coco_val416"], "images": 1200}
-# Names as bccd_observers.py, reconstruction/bccd.py, classification/reconstruction.py and
-# default_recipe.py give them.
-SOURCES = {
-    "bccd_observers": Source(
-        re.compile(
-            r"(?P<model>[^/]+)/(?P<scope>full|backbone_neck)/(?P<w>\d+)/(?P<method>\w+)"
-            r"(/seed(?P<seed>\d+))?"
-        ),
-        BCCD,
-        32,
-    ),
-    "bccd_reconstruction": Source(
-        re.compile(
-            rf"(?P<model>[^/]+)/((?P<scope>\w+)-)?{BITS}/(?P<setting>[^/]+)/"
-            r"seed(?P<seed>\d+)/(?P<method>.+)"
-        ),
-        BCCD,
-        32,
-    ),
-    "cifar10_reconstruction": Source(
-        re.compile(
-            rf"(?P<model>\w+)/{BITS}/(?P<method>[^/]+)/seed(?P<seed>\d+)(/(?P<setting>\d+ iters))?"
-        ),
-        CIFAR10,
-        1024,
-    ),
-    "default_recipe": Source(
-        re.compile(rf"(?P<model>yolox_nano)/{BITS}/(?P<method>[^/]+/[^/]+)/seed(?P<seed>\d+)"),
-        COCO,
-        32,
-    ),
-}
+DECIDES = ("model", "scope", "w", "a", "method", "images", "seed", "setting", "runtime", "target")
 
 
 def main() -> None:
@@ -78,57 +33,85 @@ def main() -> None:
 
 
 def project_runs() -> Iterator[tuple[str, str, Results]]:
-    """File, cell name and run of every cell whose whole name its file's pattern matches."""
-    for name, source in SOURCES.items():
-        cells = Cells(ROOT / f"benchmarks/results/{name}.json").values
-        for label, cell in cells.items():
-            found = source.pattern.fullmatch(label)
-            if found is None:
+    """File, cell name and run of every cell that a source names; what two files have, once."""
+    seen: set[tuple[str, ...]] = set()
+    floats: dict[tuple[str, str], ResultRow] = {}
+    for source in SOURCES:
+        cells = Cells(ROOT / f"benchmarks/results/{source.file}.json").values
+        (test,) = source.test["annotations"]
+        for name, cell in cells.items():
+            parts = source.parts(name)
+            if parts is None:
                 continue
-            rows = [row_of(cell, found, source.images)]
-            model = found["model"]
-            float_cell = cells.get(f"{model}/{FLOAT_METHOD}") or cells.get(model)
-            if float_cell is not None:
-                rows.insert(0, ResultRow(FLOAT_METHOD, "-", 32, 32, metrics_of(float_cell)))
-            yield name, label, results_of(found, rows, source)
+            identity = (test, *(str(parts.get(key)) for key in DECIDES))
+            if identity in seen:
+                continue
+            seen.add(identity)
+            model = (test, parts["model"])
+            if model not in floats and (float_cell := float_of(name, cells)) is not None:
+                metrics = metrics_of(float_cell, source)
+                floats[model] = ResultRow(FLOAT_METHOD, "-", 32, 32, metrics)
+            rows = [floats[model]] if model in floats else []
+            rows.append(row_of(cell, parts, source))
+            yield source.file, name, results_of(parts, rows, source.test)
 
 
-def results_of(found: "re.Match[str]", rows: list[ResultRow], source: Source) -> Results:
-    parts, row = found.groupdict(), rows[-1]
+def float_of(name: str, cells: Mapping[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The float model's cell: by the model's name alone, or its name, float and what else."""
+    words = name.split("/")
+    for count in range(1, len(words)):
+        start = "/".join(words[:count])
+        if start in cells:
+            return cells[start]
+        found = (cell for n, cell in cells.items() if f"{n}/".startswith(f"{start}/float/"))
+        if (cell := next(found, None)) is not None:
+            return cell
+    return None
+
+
+def results_of(parts: Mapping[str, Any], rows: list[ResultRow], test: dict[str, Any]) -> Results:
+    row = rows[-1]
     step = {"type": row.method}
-    if row.method not in RANGES_ONLY and parts.get("setting"):
+    if parts["setting"]:
         step["setting"] = parts["setting"]
-    bits = {"weight": {"num_bits": row.w_bits}, "act": {"num_bits": row.a_bits}}
+    qconfig = {
+        "scope": row.scope,
+        "weight": {"num_bits": row.w_bits},
+        "act": {"num_bits": row.a_bits},
+    }
+    if "target" in parts:
+        qconfig["target"] = parts["target"]
     calibration = {
         "method": row.method,
-        "num_images": source.images,
-        "seed": int(parts.get("seed") or 0),
+        "num_images": row.images,
+        "seed": int(parts["seed"]),
         "steps": [step],
-        "qconfig": {"scope": row.scope, **bits},
+        "qconfig": qconfig,
     }
-    if "setting" not in parts or row.method in RANGES_ONLY:
-        calibration["labels"] = False
-    return Results("", f"checkpoints/{parts['model']}.pth", {}, calibration, rows, source.test)
+    if "labels" in parts:
+        calibration["labels"] = parts["labels"]
+    return Results("", f"checkpoints/{parts['model']}.pth", {}, calibration, rows, test)
 
 
-def row_of(cell: Mapping[str, float], found: "re.Match[str]", images: int) -> ResultRow:
-    parts = found.groupdict()
-    w_bits = int(parts["w"])
+def row_of(cell: Mapping[str, Any], parts: Mapping[str, Any], source: Source) -> ResultRow:
     return ResultRow(
         parts["method"],
-        parts.get("scope") or "full",
-        w_bits,
-        int(parts.get("a") or w_bits),
-        metrics_of(cell),
+        parts["scope"],
+        int(parts["w"]),
+        int(parts["a"]),
+        metrics_of(cell, source),
         seconds=cell.get("seconds"),
-        images=images,
+        images=int(parts["images"]),
+        size_mb=cell["mb"][1] if "mb" in cell else None,
+        runtime=parts.get("runtime"),
     )
 
 
-def metrics_of(cell: Mapping[str, float]) -> dict[str, Any]:
-    """As evaluators name them; ``metric`` is default_recipe.py's mAP in percent."""
-    if "metric" in cell:
-        return {"bbox_mAP": cell["metric"] / 100}
+def metrics_of(cell: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """As evaluators name them: shares of an mAP, top-1 in percent."""
+    if source.key is not None:
+        value = cell[source.key if source.key in cell else "metric"]
+        return {source.metric: value if source.metric == "top1" else value / 100}
     return {key: value for key, value in cell.items() if key.startswith("bbox_") or key == "top1"}
 
 

@@ -11,6 +11,7 @@ the medians; peak memory is that of a process that runs one of the two alone.
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import records
 import torch
 from arguments import ROOT, new_parser
 from mmdet.structures import DetDataSample
@@ -84,7 +86,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 0], help="0: all")
     parser.add_argument("--bits", nargs=2, type=int, default=[8, 8], metavar=("W", "A"))
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="file of the records (benchmarks/results/recorded.json) that keeps the figures",
+    )
     return parser.parse_args()
 
 
@@ -104,7 +110,8 @@ def main() -> None:
                         rows[-1] |= {**exported, **figures}
                         print(line(rows[-1]), flush=True)
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        cells = {name_of(row): cell_of(row) for row in rows}
+        records.add_cells(args.json, "runtime_speed", shlex.join(["python", *sys.argv]), cells)
 
 
 def export(
@@ -179,6 +186,19 @@ def work(
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def name_of(row: dict[str, Any]) -> str:
+    threads = row["threads"] or os.cpu_count()
+    return f"{row['model']}/{row['shape']}/{row['runtime']}/{threads} threads"
+
+
+def cell_of(row: dict[str, Any]) -> dict[str, Any]:
+    """What the docs show of a measurement: milliseconds of an image, float over quantized."""
+    float_ms, ms = (1000 * statistics.median(seconds) for seconds in row["seconds"])
+    short = {"float_ms": float_ms, "ms": ms}
+    cell = {key: round(value) if value >= 20 else round(value, 1) for key, value in short.items()}
+    return {**cell, "ratio": round(float_ms / ms, 2), "integers": list(row["integers"])}
 
 
 def line(row: dict[str, Any]) -> str:

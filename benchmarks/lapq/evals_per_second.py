@@ -107,10 +107,10 @@ def main() -> None:
     cfg.calib_cfg.num_images = args.images
     if args.checkpoint:
         cfg.load_from = args.checkpoint
-    report(prepare(cfg), args.lines)
+    report(prepare(cfg), args.config, args.lines)
 
 
-def report(context: CalibrationContext, num_lines: int) -> None:
+def report(context: CalibrationContext, config: str, num_lines: int) -> None:
     """Measure and print."""
     full = LossEvaluator(context, {"type": "TaskLoss"}, incremental=False)
     incremental = LossEvaluator(context, {"type": "TaskLoss"}, check=False)
@@ -133,16 +133,19 @@ def report(context: CalibrationContext, num_lines: int) -> None:
             raise SystemExit(f"the losses differ along {space.variables[i].name}")
         count += len(found)
     rates = {name: count / seconds for name, seconds in totals.items()}
-    print(
-        f"{len(space)} variables, {count} evaluations of {len(context.data)} images, equal losses"
-    )
-    for name, rate in rates.items():
-        print(f"{name:12} {rate:8.2f} evaluations/s")
-    for name in ("full", "plain"):
-        print(f"incremental / {name:5} {rates['incremental'] / rates[name]:6.2f}")
     assert incremental.forward is not None
+    print(f"{count} evaluations, equal losses")
     print(f"kept outputs {incremental.forward.bytes_in_memory / 1e6:8.1f} MB")
-    print(f"peak memory  {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:8.0f} MB")
+    print(f"peak memory  {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:8.0f} MB\n")
+    print(
+        "| config | variables | images | plain `loss` | evaluator, full passes | incremental ",
+        end="",
+    )
+    print("| ratio to plain / to full |\n|---|---|---|---|---|---|---|")
+    figures = [f"`{config}`", str(len(space)), str(len(context.data))]
+    figures += [f"{rate:.1f} /s" for rate in rates.values()]
+    ratios = [f"{rates['incremental'] / rates[name]:.1f}" for name in ("plain", "full")]
+    print(f"| {' | '.join([*figures, ' / '.join(ratios)])} |")
 
 
 if __name__ == "__main__":

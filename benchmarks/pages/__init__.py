@@ -1,0 +1,6 @@
+"""What the docs show of benchmarks/results/: tables and figures, as data."""
+
+from pages import cifar10, deploy, lapq, prose, prose_lapq, prose_methods, reconstruction
+
+GRIDS = lapq.GRIDS | cifar10.GRIDS | reconstruction.GRIDS | deploy.GRIDS
+FIGURES = prose.FIGURES | prose_lapq.FIGURES | prose_methods.FIGURES

@@ -1,0 +1,87 @@
+"""The numbers in the prose of docs/methods/ and docs/howto/, paragraph by paragraph."""
+
+from statistics import mean, stdev
+
+from pages.measured import cells_of, cells_over_seeds
+from pages.numbers import Figures
+from pages.prose import (
+    COLUMNS,
+    FASTER,
+    MODELS,
+    RETINANET,
+    ahead,
+    ends,
+    extremes,
+    less,
+    less_without_dropping,
+    one,
+    recipe_change,
+    top1,
+    top1_over,
+    whole,
+)
+from pages.reconstruction import DETECTOR_COLUMNS, DROPPING
+
+
+def shrinking_against_direct() -> list[str | None]:
+    seeds = [top1(m, c) for c in ("W3A3", "W2A2") for m in ("bitshrink", "direct")]
+    return [
+        *(one(value) for values in seeds for value in (mean(values), stdev(values))),
+        f"{less(RETINANET, 'W2A4', range(3)):.0f}",
+        f"{less(FASTER, 'W2A4'):.0f}",
+        *ahead("W2A4"),
+        *[None] * 2,
+        *ends(top1_over("bitshrink", "progressive", column) for column in COLUMNS),
+    ]
+
+
+def dropped_losses() -> list[str | None]:
+    found = less_without_dropping("bccd_reconstruction", "unit_losses_after")
+    found += less_without_dropping("cifar10_reconstruction", "after")
+    return [None, *whole(extremes(found)), None]
+
+
+def without_dropping() -> list[str | None]:
+    top1_gains = [
+        mean(top1(method, column)) - mean(dropped_top1(method, column))
+        for column in ("W3A3", "W2A2")
+        for method in ("bitshrink", "direct")
+    ]
+    return [
+        *(one(gain) for gain in top1_gains),
+        one(mean(bccd_gain(method) for method in ("bitshrink", "direct"))),
+        one(-bccd_gain("lapq+bitshrink")),
+        None,
+    ]
+
+
+def dropped_top1(method: str, column: str) -> list[float]:
+    name = f"resnet20/{column}/{method}/seed{{seed}}/{DROPPING}"
+    cells = cells_over_seeds("cifar10_reconstruction", name, (0, 1, 2))
+    return [cell["top1"] for cell in cells]
+
+
+def bccd_gain(method: str) -> float:
+    """Mean over both models' columns, with seed 0."""
+    cells = cells_of("bccd_reconstruction")
+    names = [f"{m}/{c}/32x100x2/seed0/{method}" for m in MODELS for c in DETECTOR_COLUMNS]
+    return mean(cells[n]["bbox_mAP"] - cells[f"{n},{DROPPING}"]["bbox_mAP"] for n in names)
+
+
+def runtime_float64() -> list[str | None]:
+    names = (f"bccd_{model}/W4A4/openvino" for model in ("retinanet", "faster_rcnn"))
+    cells = [cells_of("runtime_map")[name] for name in names]
+    images = [str(cells[1][key]) for key in ("images", "close", "float64_close")]
+    return [None, *(one(cell[k]) for cell in cells for k in ("float64", "simulated")), *images]
+
+
+FIGURES: dict[str, Figures] = {
+    "shrinking_against_direct": shrinking_against_direct,
+    "dropped_losses": dropped_losses,
+    "without_dropping": without_dropping,
+    "runtime_float64": runtime_float64,
+    "gptq_yolox": lambda: [
+        one(-recipe_change("yolox_nano", "W4A8", "mmse/channels+gptq")),
+        one(cells_of("default_recipe")["yolox_nano"]["metric"]),
+    ],
+}
