@@ -26,34 +26,43 @@ from mmptq.runner.sweep import BUDGETS, UNIFORM, UNIFORM_CURVE, SweepRun, run_sw
 Point = Mapping[str, Any]
 
 
-def add_pareto_argument(parser: argparse.ArgumentParser) -> None:
-    """The option."""
+def add_pareto_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options."""
     parser.add_argument(
         "--pareto",
         nargs="*",
         metavar="BITS",
         help="sweep budgets of MixedPrecision, what the model costs with these bits (default: "
-        f"{' '.join(BUDGETS)}), beside uniform {' '.join(UNIFORM)}; draws pareto.png. A recipe "
-        "without MixedPrecision gets one in front",
+        f"{' '.join(BUDGETS)}), beside uniform bits; draws pareto.png. A recipe without "
+        "MixedPrecision gets one in front",
+    )
+    parser.add_argument(
+        "--uniform",
+        nargs="*",
+        default=list(UNIFORM),
+        metavar="BITS",
+        help=f"with --pareto: uniform bits to compare with (default: {' '.join(UNIFORM)})",
     )
 
 
-def pareto(cfg: Config, budgets: Sequence[str]) -> None:
+def pareto(cfg: Config, budgets: Sequence[str], uniform: Sequence[str]) -> None:
     """Do all runs; write ``pareto.json`` and ``pareto.png`` after each, and print the table.
 
     Args:
         cfg: Complete.
         budgets: Bits; empty for the default.
+        uniform: Bits.
 
     Raises:
         ConfigError: One of them is none.
     """
-    for text in budgets:
-        try:
-            BitWidths.parse(text)
-        except ConfigError as error:
-            raise ConfigError(f"--pareto {text}: {error}") from error
-    runs = sweep_runs(cfg, budgets or BUDGETS)
+    for option, bits in (("--pareto", budgets), ("--uniform", uniform)):
+        for text in bits:
+            try:
+                BitWidths.parse(text)
+            except ConfigError as error:
+                raise ConfigError(f"{option} {text}: {error}") from error
+    runs = sweep_runs(cfg, budgets or BUDGETS, uniform)
     for run in runs:  # what is wrong with one shows before the first has begun
         check_run(run)
     folder, points = Path(cfg.work_dir), list[Point]()

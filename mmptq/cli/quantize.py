@@ -33,7 +33,7 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmptq.adapters import find_adapter
-from mmptq.cli.pareto import add_pareto_argument, pareto
+from mmptq.cli.pareto import add_pareto_arguments, pareto
 from mmptq.errors import ConfigError
 from mmptq.evaluation import Results, model_cost, plan_table, profile_model
 from mmptq.export.checks import check_installed
@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help=f"write quantized.onnx too, check it and add its row: {', '.join(TARGETS)}",
     )
-    add_pareto_argument(parser)
+    add_pareto_arguments(parser)
     add_common_arguments(parser)
 
 
@@ -114,7 +114,7 @@ def main(args: argparse.Namespace) -> None:
         check_installed(target)
     init_processes(args.launcher)
     if args.pareto is not None:
-        pareto(cfg, args.pareto)
+        pareto(cfg, args.pareto, args.uniform)
         return
     runner = CalibrationRunner.from_cfg(cfg)
     results = runner.calibrate()

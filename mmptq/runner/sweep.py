@@ -44,7 +44,9 @@ class SweepRun:
         return UNIFORM_CURVE if not self.budget else f"mixed, {' and '.join(self.budget)}"
 
 
-def sweep_runs(cfg: Config, budgets: Sequence[str]) -> list[SweepRun]:
+def sweep_runs(
+    cfg: Config, budgets: Sequence[str] = BUDGETS, uniform: Sequence[str] = UNIFORM
+) -> list[SweepRun]:
     """All runs of a sweep, the uniform ones first.
 
     A recipe that names budgets in its MixedPrecision is swept over these; any other is, behind a
@@ -53,9 +55,10 @@ def sweep_runs(cfg: Config, budgets: Sequence[str]) -> list[SweepRun]:
     Args:
         cfg: Complete.
         budgets: Bits whose costs are the budgets, such as ``'W4A4'``.
+        uniform: Bits of the runs beside them.
     """
     swept = _swept_costs(cfg)
-    runs = [_uniform(cfg, bits) for bits in UNIFORM]
+    runs = [_uniform(cfg, bits) for bits in uniform]
     runs += [_mixed(cfg, costs, bits) for costs in swept for bits in budgets]
     for i, run in enumerate(runs):
         settings = run.config.calib_cfg

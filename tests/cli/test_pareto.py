@@ -54,9 +54,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: Any) -> None:
 def test_a_sweep_and_the_same_again(
     tiny_project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mmptq.runner.sweep.UNIFORM", ("W4A4",))  # each run takes seconds
     arguments = (
-        tiny_project("retinanet").config, "--work-dir", tmp_path, "--pareto", "W4A4",
+        tiny_project("retinanet").config, "--work-dir", tmp_path, "--pareto", "W4A4", "--uniform", "W4A4",
         "--cfg-options", "calib_cfg.num_images=2", "calib_hooks.pictures=None",
     )  # fmt: skip
     run(monkeypatch, *arguments)
@@ -78,6 +77,7 @@ def test_a_sweep_and_the_same_again(
     ("arguments", "message"),
     [
         (("--pareto", "4-4"), "--pareto 4-4"),
+        (("--pareto", "--uniform", "W4"), "--uniform W4"),
         (("--pareto", "--export", "openvino"), "--pareto makes many models"),
     ],
 )
