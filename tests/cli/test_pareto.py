@@ -55,7 +55,8 @@ def test_a_sweep_and_the_same_again(
     tiny_project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = (
-        tiny_project("retinanet").config, "--work-dir", tmp_path, "--pareto", "W4A4", "--uniform", "W4A4",
+        tiny_project("retinanet").config, "--work-dir", tmp_path,
+        "--pareto", "W4A4", "--uniform", "W4A4",
         "--cfg-options", "calib_cfg.num_images=2", "calib_hooks.pictures=None",
     )  # fmt: skip
     run(monkeypatch, *arguments)
