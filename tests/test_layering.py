@@ -45,7 +45,12 @@ BESIDE = {
     "targets": (("errors",), ("cli", "apis", "runner", "models")),
     # Runs without torch: errors are all that it may know.
     "runtime": (("errors",), ("cli", "runner")),
-    "leaderboard": (("evaluation", "models", "fileio", "errors"), ("cli",)),
+    "webpage": ((), ("cli",)),
+    "leaderboard": (("evaluation", "models", "webpage", "fileio", "errors"), ("cli",)),
+    "report": (
+        ("algorithms", "engine.storage", "evaluation", "webpage", "fileio", "errors"),
+        ("cli", "hooks"),
+    ),
     "export": (
         (*LAYERS[LAYERS.index("engine") :], "evaluation", "runtime", "targets"),
         ("cli", "apis", "runner"),

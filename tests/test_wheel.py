@@ -77,6 +77,7 @@ def test_demo_runs_outside_the_clone(environment: Path, tmp_path: Path) -> None:
     row = results["rows"][-1]
     assert (row["method"], row["w_bits"], row["a_bits"]) == ("mmse", 6, 6)
     assert row["bbox_mAP"] > 0.3
+    assert "</html>" in (tmp_path / "work_dirs/own/report.html").read_text()
     weights = Path(results["float_checkpoint"]).resolve()
     assert weights.is_relative_to(environment.parent.resolve())
     assert weights.name == "retinanet_digits.pth"

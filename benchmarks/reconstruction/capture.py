@@ -108,7 +108,7 @@ def make_context(args: argparse.Namespace, folder: str) -> CalibrationContext:
     cfg.load_from = args.checkpoint or cfg.load_from
     cfg.work_dir, cfg.log_level = folder, "WARNING"
     cfg.calib_cfg.num_images = args.images
-    cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
+    cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None, report=None)
     runner = CalibrationRunner.from_cfg(cfg)
     context = runner.setup()
     runner.prepare_model(context)

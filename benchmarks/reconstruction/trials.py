@@ -156,7 +156,7 @@ def make_runner(args: argparse.Namespace, folder: str) -> CalibrationRunner:
     cfg.qconfig = dict(scope="full", weight=dict(num_bits=weight_bits), act=dict(num_bits=act_bits))
     cfg.calib_cfg.num_images = args.images + HELD_OUT
     cfg.calib_cfg.seed, cfg.work_dir, cfg.log_level = args.seed, folder, "WARNING"
-    cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None)
+    cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None, report=None)
     return CalibrationRunner.from_cfg(cfg)
 
 

@@ -52,7 +52,8 @@ def quantize(
             GPTQ). Keys that it lacks are as by default.
         evaluate: For a built model: from the model to named numbers, such as ``{"top1": 76.1}``.
             Without it nothing is measured. A config has its ``test_evaluator``.
-        work_dir: Where checkpoint, results and stages go (default: nothing is kept on disk).
+        work_dir: Where checkpoint, results, stages and the report go (default: nothing is kept on
+            disk).
 
     Returns:
         The quantized model, the results as a table, ``save`` and ``export``.
@@ -116,7 +117,7 @@ def _place(cfg: Config, folder: Path, keep: bool) -> None:
     if cfg.get("visualizer"):
         cfg.visualizer.name = cfg.experiment_name
     if not keep:
-        writing = dict.fromkeys(("logging", "pictures", "save"))
+        writing = dict.fromkeys(("logging", "pictures", "save", "report"))
         cfg.calib_hooks = {**(cfg.get("calib_hooks") or {}), **writing}
 
 

@@ -116,7 +116,7 @@ def make_runner(args: argparse.Namespace, bits: BitWidths) -> CalibrationRunner:
     folder = f"{args.command}_{bits.label.lower()}"
     cfg.work_dir = str(Path(cfg.work_dir) / "analysis" / folder)
     cfg.resume = args.resume
-    cfg.calib_hooks = dict(pictures=None, save=None, logging=None)
+    cfg.calib_hooks = dict(pictures=None, save=None, logging=None, report=None)
     name_apart(cfg, folder)
     return CalibrationRunner.from_cfg(cfg)
 

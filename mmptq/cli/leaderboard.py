@@ -28,7 +28,7 @@ from rich.progress import track
 
 from mmptq.fileio import atomic_write
 from mmptq.leaderboard import add_intervals, make_boards, read_runs, to_csv, to_html, to_markdown
-from mmptq.leaderboard.safe_text import visible
+from mmptq.webpage import visible
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

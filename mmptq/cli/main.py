@@ -7,6 +7,7 @@ parser, ``main`` the parsed arguments; ``check``, where there is one, says what 
 import argparse
 import importlib
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 
@@ -21,6 +22,7 @@ COMMANDS = {
     "analyze": "look at the loss, or at what each quantizer costs",
     "compare": "say whether one model's mAP is really above another's",
     "leaderboard": "make one page of many runs",
+    "report": "write a run's report again",
 }
 
 
@@ -59,6 +61,7 @@ def run(command: str, arguments: Sequence[str], installed: bool) -> None:
     """
     # Only now: most of the commands take seconds to import.
     module = importlib.import_module(f"mmptq.cli.{command}")
+    called = f"mmptq {command}" if installed else f"python tools/{command}.py"
     spoken: Callable[[str], str] = _installed_names if installed else str
     parser = argparse.ArgumentParser(
         prog=f"mmptq {command}" if installed else f"{command}.py",
@@ -68,6 +71,7 @@ def run(command: str, arguments: Sequence[str], installed: bool) -> None:
     module.add_arguments(parser)
     try:
         args = parser.parse_args(arguments)
+        args.command_line = shlex.join([*called.split(), *map(str, arguments)])
         wrong = module.check(args) if hasattr(module, "check") else None
         if wrong:
             parser.error(wrong)

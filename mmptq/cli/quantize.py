@@ -8,6 +8,8 @@ results, in the work dir:
                   with --packed its weights are integers of their own bits, to the same outputs
   results.json    the table printed at the end
   quantized.onnx  with --export: integers for a runtime, checked there
+  report.html     all about the run on one page, without network: table, pictures, curves, bits and
+                  MACs of each layer, calibration images, environment, config
   pictures/       detections of the float and the quantized models side by side
   pareto.png      with --pareto: the metric over size and bit operations, pareto.json its figures
   detections/     with --keep-detections: every row's boxes, for tools/compare.py and for the
@@ -117,6 +119,7 @@ def main(args: argparse.Namespace) -> None:
         pareto(cfg, args.pareto, args.uniform)
         return
     runner = CalibrationRunner.from_cfg(cfg)
+    runner.command = args.command_line
     results = runner.calibrate()
     if target is not None and runner.rank == 0:
         add_export(runner, results, target)
@@ -127,9 +130,12 @@ def add_export(runner: CalibrationRunner, results: Results, target: Target) -> N
     path = Path(runner.work_dir) / "quantized.onnx"
     found = export(runner, path, target)
     Console().print(found.table())
-    found.raise_for_differences()
-    results.add(runtime_row(runner, path, target, results.rows[-1]))
-    results.to_json(Path(runner.work_dir) / "results.json")
+    try:
+        found.raise_for_differences()
+        results.add(runtime_row(runner, path, target, results.rows[-1]))
+        results.to_json(Path(runner.work_dir) / "results.json")
+    finally:  # also of a check that failed there is something to tell
+        runner.call_hook("after_export")
     runner.logger.info(f"\n{results.to_text()}")
 
 

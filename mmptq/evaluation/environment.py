@@ -1,8 +1,10 @@
 """What a result was computed with."""
 
 import importlib
+import json
 import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,6 +31,15 @@ def device_name() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"cpu ({_processor()})"
+
+
+def environment_text(environment: dict[str, Any]) -> str:
+    """``mmptq 0.1.0, torch 2.4, ...``."""
+    return ", ".join(
+        f"{key} {value if isinstance(value, str | int | float) else json.dumps(value)}"
+        for key, value in environment.items()
+        if value is not None
+    )
 
 
 def _version(package: str) -> str | None:

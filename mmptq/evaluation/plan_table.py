@@ -46,13 +46,13 @@ def plan_table(plan: Plan, cost: ModelCost) -> Group:
             layer.profile.kind,
             *described,
             str(layer.calls),
-            _count(layer.macs),
-            _percent(layer.macs, cost.macs),
+            format_count(layer.macs),
+            format_share(layer.macs, cost.macs),
             style=None if layer.quantized else "dim" if entry is None else "yellow",
         )
     for product in cost.products:
         row = (product.name or "-", f"{PRODUCTS} {product.kind}", "", _FLOAT, _FLOAT, "")
-        macs = (_count(product.macs), _percent(product.macs, cost.macs))
+        macs = (format_count(product.macs), format_share(product.macs, cost.macs))
         table.add_row(*row, *macs, style="dim")
     return Group(table, Text("\n".join(plan_summary(plan, cost))))
 
@@ -64,8 +64,8 @@ def plan_summary(plan: Plan, cost: ModelCost) -> list[str]:
     height, width = cost.input_shape
     lines = [
         f"scope {plan.scope}: {len(quantized)} of {len(executed)} layers have quantized weights "
-        f"and inputs, {_percent(cost.mac_share, 1)} of "
-        f"{_count(cost.macs)} MACs at {height}x{width}",
+        f"and inputs, {format_share(cost.mac_share, 1)} of "
+        f"{format_count(cost.macs)} MACs at {height}x{width}",
         f"{len(plan.sites)} activation quantizers; {len(plan.folds)} batch norms folded",
         f"size {cost.float_size_mb:.2f} MB -> {cost.size_mb:.2f} MB "
         f"({cost.float_bytes / cost.packed_bytes:.1f}x); bit operations "
@@ -155,12 +155,14 @@ def _describe_target(plan: Plan) -> str:
     )
 
 
-def _count(number: float) -> str:
+def format_count(number: float) -> str:
+    """Of operations, in three digits."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.2f} {unit}"
     return f"{number:g}"
 
 
-def _percent(part: float, whole: float) -> str:
+def format_share(part: float, whole: float) -> str:
+    """``part`` of ``whole`` in percent."""
     return f"{100 * part / whole:.1f} %" if whole else "-"

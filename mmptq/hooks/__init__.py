@@ -4,6 +4,7 @@ from mmptq.hooks.detections import KeepDetectionsHook
 from mmptq.hooks.logging import CalibrationLoggingHook
 from mmptq.hooks.pictures import DetectionPictureHook
 from mmptq.hooks.progress import CalibrationProgressHook
+from mmptq.hooks.report import ReportHook
 from mmptq.hooks.save import SaveQuantizedHook
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "CalibrationProgressHook",
     "DetectionPictureHook",
     "KeepDetectionsHook",
+    "ReportHook",
     "SaveQuantizedHook",
 ]

@@ -1,8 +1,6 @@
 """Pictures of what the float and the quantized models detect."""
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +17,13 @@ from mmptq.evaluation import ResultRow, Results
 from mmptq.evaluation.result_table import NOTHING, format_metric, metric_keys, title
 from mmptq.fileio import atomic_write
 from mmptq.hooks.drawing import Boxes, ClassStyle, Image, draw_comparison
+from mmptq.hooks.harmless import harmless, warn
+from mmptq.hooks.kept_boxes import load_boxes, save_boxes
 from mmptq.registry import HOOKS
 
-Step = Callable[..., None]
+_only_pictures = harmless("no pictures")
 
-
-def only_pictures(step: Step) -> Step:
-    """Whatever goes wrong in ``step``, warn and go on: it is only a picture."""
-
-    @wraps(step)
-    def careful(hook: Any, runner: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            step(hook, runner, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001
-            if not hook.failed:
-                _warn("no pictures", error)
-            hook.failed = True
-
-    return careful
-
-
-def _warn(what: str, error: Exception) -> None:
-    reason = " ".join(str(error).split())
-    print_log(f"{what}: {type(error).__name__}: {reason}", logger="current", level=logging.WARNING)
+KEPT = "stages/pictures.json"  # in the work dir
 
 
 @HOOKS.register_module()
@@ -49,7 +31,8 @@ class DetectionPictureHook(Hook):
     """Draws a few test images with the float model's boxes beside each later method's.
 
     The images are spread evenly over the test set, always the same ones. Until the end only paths
-    and boxes are kept. Saved as ``<work_dir>/pictures/<image>.jpg`` and given to the visualizer's
+    and boxes are kept, in ``<work_dir>/stages`` too, so that a resumed run draws what was measured
+    before. Saved as ``<work_dir>/pictures/<image>.jpg`` and given to the visualizer's
     backends. A picture that cannot be drawn or saved is reported and skipped: it is not worth a
     run.
 
@@ -67,9 +50,16 @@ class DetectionPictureHook(Hook):
         self._chosen: list[str] | None = None
         self._sampler = EvenSampler(num_images)
         self._found: dict[str, dict[str, Boxes]] = {}  # method -> image path -> detections
+        self.saved: list[str] = []  # names of the files
         self.failed = False  # only the first failure is told
 
-    @only_pictures
+    @_only_pictures
+    def before_calibrate(self, runner: Any) -> None:
+        """Of a run that goes on, take up what was kept."""
+        if is_main_process() and runner.resume_stages:
+            self._chosen, self._found = load_boxes(Path(runner.work_dir, KEPT))
+
+    @_only_pictures
     def before_test(self, runner: Any) -> None:
         """Begin a method's evaluation."""
         method = getattr(runner, "method", None)
@@ -77,7 +67,7 @@ class DetectionPictureHook(Hook):
             self._found[method] = {}
             self._sampler = EvenSampler(self.num_images)
 
-    @only_pictures
+    @_only_pictures
     def after_test_iter(
         self,
         runner: Any,
@@ -102,16 +92,19 @@ class DetectionPictureHook(Hook):
             elif path in self._chosen:
                 found[path] = self._detections(sample)
 
-    @only_pictures
+    @_only_pictures
     def after_test_epoch(self, runner: Any, metrics: Any = None) -> None:
         """After the first evaluation the choice of images stands."""
         found = self._found.get(getattr(runner, "method", None) or "")
-        if found and self._chosen is None:
+        if not found:
+            return
+        if self._chosen is None:
             self._chosen = self._sampler.choose()
             for path in set(found).difference(self._chosen):
                 del found[path]
+        save_boxes(Path(runner.work_dir, KEPT), self._chosen, self._found)
 
-    @only_pictures
+    @_only_pictures
     def after_calibrate(self, runner: Any, results: Results) -> None:
         """Draw and save."""
         if not is_main_process() or not self._chosen:
@@ -119,13 +112,15 @@ class DetectionPictureHook(Hook):
         style = ClassStyle.from_meta(getattr(runner.visualizer, "dataset_meta", None))
         rows = {row.method: row for row in results.rows}
         names = _file_names(self._chosen)
-        saved = [
+        self.saved = [
             name
             for path, name in zip(self._chosen, names, strict=True)
             if self._make_picture(runner, path, name, rows, style)
         ]
         folder = Path(runner.work_dir, "pictures")
-        print_log(f"{len(saved)} pictures in {folder}: {', '.join(saved)}", logger="current")
+        print_log(
+            f"{len(self.saved)} pictures in {folder}: {', '.join(self.saved)}", logger="current"
+        )
 
     def _detections(self, sample: Any) -> Boxes:
         instances = sample.pred_instances
@@ -144,15 +139,15 @@ class DetectionPictureHook(Hook):
         try:
             image = load_picture(getattr(runner, "test_set", None), path)
             panels = [
-                (_caption(method, rows.get(method), found[path]), found[path])
-                for method, found in self._found.items()
-                if path in found
+                (_caption(method, rows.get(method), boxes), boxes)
+                for method in dict.fromkeys([*rows, *self._found])
+                if (boxes := self._found.get(method, {}).get(path)) is not None
             ]
             picture = draw_comparison(image, panels, style)
             _save_jpeg(Path(runner.work_dir, "pictures", name), picture)
             runner.visualizer.add_image(Path(name).stem, picture)
         except Exception as error:  # noqa: BLE001  whatever it is, it is only a picture
-            _warn(f"no picture of {path}", error)
+            warn(f"no picture of {path}", error)
             return False
         return True
 

@@ -5,8 +5,8 @@ from mmptq.leaderboard.boards import Board
 from mmptq.leaderboard.cells import Cell
 from mmptq.leaderboard.columns import Column, make_columns, scale
 from mmptq.leaderboard.plot import NUM_COLORS, Point, scatter, shape
-from mmptq.leaderboard.safe_text import for_html
 from mmptq.leaderboard.samples import SIMULATED
+from mmptq.webpage import for_html
 
 _COSTS = {"size_mb": "size in MB", "gbops": "GBOPs"}
 _KINDS = {

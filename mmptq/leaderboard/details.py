@@ -3,24 +3,25 @@
 import json
 from pathlib import Path
 
+from mmptq.evaluation.environment import environment_text
 from mmptq.leaderboard.cells import Cell
 from mmptq.leaderboard.columns import bits
 from mmptq.leaderboard.runs import Run
-from mmptq.leaderboard.safe_text import for_html, link_to, visible
-from mmptq.leaderboard.tables import environment_text
+from mmptq.webpage import for_html, link_to, visible
 
 _MAX_PICTURES = 8
 
 
 def links(cell: Cell, folder: Path) -> str:
-    """To the config and the first picture of the first run.
+    """To report, config and first picture of the first run.
 
     Args:
         cell: Whose.
         folder: Where the page lies.
     """
     run = cell.first.run
-    found = [] if run.config is None else [_link(run.config, folder, "config")]
+    files = {"report": run.report, "config": run.config}
+    found = [_link(path, folder, name) for name, path in files.items() if path is not None]
     if run.pictures:
         found.append(_link(run.pictures[0], folder, "picture"))
     return " ".join(found)

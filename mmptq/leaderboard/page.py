@@ -5,10 +5,7 @@ the script as attributes alone, and the page's own policy lets no other script o
 run.
 """
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 from mmptq.evaluation.result_table import NOTHING
@@ -17,8 +14,8 @@ from mmptq.leaderboard.cells import Cell
 from mmptq.leaderboard.charts import charts
 from mmptq.leaderboard.columns import Column, bits, make_columns
 from mmptq.leaderboard.details import details, links
-from mmptq.leaderboard.safe_text import for_html
 from mmptq.leaderboard.tables import best_cell
+from mmptq.webpage import base_style, for_html, html_page, own_file
 
 _FILTERS = {
     "model": lambda cell: cell.model,
@@ -44,44 +41,24 @@ def to_html(boards: Sequence[Board], folder: Path, title: str = "Leaderboard") -
         folder: Where the page will lie; links to configs and pictures lead from there.
         title: Heading.
     """
-    style, script = (_own(name) for name in ("page.css", "page.js"))
-    policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
-        "base-uri 'none'; form-action 'none'"
-    )
     runs = sum(board.num_runs for board in boards)
     rows = sum(len(board.cells) for board in boards)
-    sections = [_section(i, board, folder) for i, board in enumerate(boards, 1)]
-    return "\n".join(
-        [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{for_html(title)}</title>\n<style>{style}</style>\n</head>\n<body>",
-            f"<h1>{for_html(title)}</h1>",
-            f'<p class="dim">{_count(runs, "run")}, {_count(rows, "row")}, '
-            f"{_count(len(boards), 'test set')}.</p>",
-            f'<p class="dim">{_HOW_TO_READ}</p>',
-            "<noscript><p>Sorting and filtering need JavaScript; the tables are complete "
-            "without.</p></noscript>",
-            *sections,
-            f'<div id="tip" role="status" hidden></div>\n<script>{script}</script>',
-            "</body>\n</html>\n",
-        ]
-    )
-
-
-def _own(name: str) -> str:
-    return resources.files("mmptq.leaderboard").joinpath(name).read_text(encoding="utf-8")
+    body = [
+        f"<h1>{for_html(title)}</h1>",
+        f'<p class="dim">{_count(runs, "run")}, {_count(rows, "row")}, '
+        f"{_count(len(boards), 'test set')}.</p>",
+        f'<p class="dim">{_HOW_TO_READ}</p>',
+        "<noscript><p>Sorting and filtering need JavaScript; the tables are complete "
+        "without.</p></noscript>",
+        *(_section(i, board, folder) for i, board in enumerate(boards, 1)),
+        '<div id="tip" role="status" hidden></div>',
+    ]
+    style, script = (own_file("mmptq.leaderboard", name) for name in ("page.css", "page.js"))
+    return html_page(title, "\n".join(body), base_style() + style, script)
 
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def _hash(text: str) -> str:
-    """How a policy names an inline script or style."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _section(number: int, board: Board, folder: Path) -> str:

@@ -25,6 +25,7 @@ class Run:
             older run, what its config says; empty where nothing is known.
         config: The config that it left in its work dir.
         pictures: In ``pictures/``.
+        report: The page that it ended with.
     """
 
     file: Path
@@ -32,6 +33,7 @@ class Run:
     test: dict[str, Any] = field(default_factory=dict)
     config: Path | None = None
     pictures: tuple[Path, ...] = ()
+    report: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -72,12 +74,14 @@ def _read(file: Path) -> Run:
         raise MmptqError(f"{file}: rows is empty: repeat the run, or leave the file away")
     config = file.parent / Path(results.config).name
     there = config.suffix == ".py" and config.is_file()
+    report = file.parent / "report.html"
     return Run(
         file=file,
         results=results,
         test=results.test or (test_set_of(config) if there else {}),
         config=config if there else None,
         pictures=_pictures(file.parent / "pictures"),
+        report=report if report.is_file() else None,
     )
 
 

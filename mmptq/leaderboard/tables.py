@@ -2,15 +2,15 @@
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mmptq.evaluation.environment import environment_text
 from mmptq.leaderboard.boards import Board
 from mmptq.leaderboard.cells import Cell
 from mmptq.leaderboard.columns import Column, difference, make_columns, scale
-from mmptq.leaderboard.safe_text import for_csv, for_markdown
+from mmptq.webpage import for_csv, for_markdown
 
 
 def to_markdown(boards: Sequence[Board], title: str = "Leaderboard") -> str:
@@ -109,12 +109,3 @@ def _tail(cell: Cell) -> list[Any]:
         for_csv("; ".join(environment_text(e) for e in cell.environments)),
         for_csv(" ".join(str(Path(file)) for file in files)),
     ]
-
-
-def environment_text(environment: dict[str, Any]) -> str:
-    """``mmptq 0.1.0, torch 2.4, ...``."""
-    return ", ".join(
-        f"{key} {value if isinstance(value, str | int | float) else json.dumps(value)}"
-        for key, value in environment.items()
-        if value is not None
-    )

@@ -61,9 +61,10 @@ class CalibrationRunner(CheckedRunner):
         if self.rank == 0:
             results.to_json(Path(self.work_dir) / "results.json")
         self.call_hook("after_calibrate", results=results)
-        self.call_hook("after_run")
         self.logger.info(f"\n{results.to_text()}")
-        explain_collapse(context, results, self.cfg.qconfig, self.work_dir)
+        lines = explain_collapse(context, results, self.cfg.qconfig, self.work_dir)
+        self.call_hook("after_explain", lines=lines)
+        self.call_hook("after_run")
         return results
 
     def prepare_model(self, context: CalibrationContext) -> None:

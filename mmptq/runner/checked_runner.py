@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -29,6 +29,7 @@ from mmptq.engine import (
 )
 from mmptq.errors import ConfigError
 from mmptq.evaluation import profile_model
+from mmptq.evaluation.test_set import describe_test_set
 from mmptq.fileio import plain
 from mmptq.models import QConfig, QuantModel
 from mmptq.runner.calib_dataset import (
@@ -62,7 +63,9 @@ class CheckedRunner(MeasuringRunner):
 
     model: QuantModel
     test_set: BaseDataset
+    calibration_images: dict[str, Any]
     resume_stages = False
+    command = ""  # line that called the run, if one did
 
     @classmethod
     def from_cfg(cls: type[R], cfg: Config) -> R:
@@ -217,6 +220,7 @@ class CheckedRunner(MeasuringRunner):
             self.settings.batch_size,
         )
         self._warn_about_overlap(data.paths)
+        self.calibration_images = describe_test_set(dataset) | {"chosen": data.paths}
         return data
 
     def _calibration_dataset(self) -> BaseDataset:

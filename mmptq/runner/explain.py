@@ -24,7 +24,7 @@ FILE_NAME = "more_bits.py"
 
 def explain_collapse(
     context: CalibrationContext, results: Results, qconfig: Mapping[str, Any], work_dir: str
-) -> None:
+) -> list[str]:
     """Name the layers to blame if the last row lost more than a fifth of the float accuracy.
 
     A ``qconfig`` that keeps them in more bits goes to ``<work_dir>/more_bits.py``.
@@ -34,13 +34,16 @@ def explain_collapse(
         results: All rows.
         qconfig: That it was made with.
         work_dir: Where the file goes.
+
+    Returns:
+        What is logged, in lines; none where there is nothing to explain, or on other processes.
     """
     lost = lost_share(results)
     if lost is None or lost <= COLLAPSE:
-        return
+        return []
     blamed = find_blame(context)
     if not is_main_process():
-        return
+        return []
     row, path = results.rows[-1], Path(work_dir) / FILE_NAME
     old = plain(qconfig)
     assert context.model.plan is not None
@@ -48,7 +51,9 @@ def explain_collapse(
     new = {**old, "overrides": [*first, *(old.get("overrides") or [])]}
     with atomic_write(path) as file:
         file.write(Config({"qconfig": new}).pretty_text.encode())
-    print_log("\n".join(_lines(row, lost, blamed, path)), logger="current", level=logging.WARNING)
+    lines = _lines(row, lost, blamed, path)
+    print_log("\n".join(lines), logger="current", level=logging.WARNING)
+    return lines
 
 
 def lost_share(results: Results) -> float | None:

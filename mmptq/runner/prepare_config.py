@@ -42,6 +42,7 @@ DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
     "logging": {"type": "mmptq.CalibrationLoggingHook"},
     "pictures": {"type": "mmptq.DetectionPictureHook"},
     "save": {"type": "mmptq.SaveQuantizedHook"},
+    "report": {"type": "mmptq.ReportHook"},
 }
 
 

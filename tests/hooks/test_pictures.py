@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 
 from mmptq.evaluation import ResultRow, Results
-from mmptq.hooks import DetectionPictureHook
+from mmptq.hooks import DetectionPictureHook, harmless
 from mmptq.hooks import pictures as module
 from mmptq.hooks.pictures import EvenSampler
 
@@ -145,7 +145,7 @@ def test_images_of_one_name_get_different_files():
 
 def test_nothing_that_goes_wrong_ends_the_run(images, runner, monkeypatch):
     said = []
-    monkeypatch.setattr(module, "print_log", lambda text, **_: said.append(text))
+    monkeypatch.setattr(harmless, "print_log", lambda text, **_: said.append(text))
     strange = sample(images[0], 0.9)
     del strange.pred_instances.scores
     hook = DetectionPictureHook()
@@ -164,3 +164,42 @@ def test_several_sets_of_other_classes(images, runner, tmp_path):
     runner.visualizer.dataset_meta = [{"classes": ("digit",)}, {"classes": ("cell",)}]
     run(DetectionPictureHook(num_images=1), runner, images)
     assert len(list((tmp_path / "pictures").iterdir())) == 1
+
+
+def test_a_resumed_run_draws_what_was_measured_before(images, runner, tmp_path):
+    runner.resume_stages = False
+    killed = DetectionPictureHook(num_images=2)
+    killed.before_calibrate(runner)
+    evaluate(killed, runner, "float", images, 0.9, 0.8)
+    runner.resume_stages = True
+    hook = DetectionPictureHook(num_images=2)
+    hook.before_calibrate(runner)
+    evaluate(hook, runner, "mmse", images, 0.9)
+    rows = [ResultRow("float", "-", 32, 32), ResultRow("mmse", "full", 4, 4)]
+    hook.after_calibrate(runner, Results("c", rows=rows))
+    whole = DetectionPictureHook(num_images=2)
+    assert hook.saved == ["000.jpg", "008.jpg"]
+    resumed = [(tmp_path / "pictures" / name).read_bytes() for name in hook.saved]
+    runner.resume_stages = False
+    whole.before_calibrate(runner)
+    evaluate(whole, runner, "float", images, 0.9, 0.8)
+    evaluate(whole, runner, "mmse", images, 0.9)
+    whole.after_calibrate(runner, Results("c", rows=rows))
+    assert [(tmp_path / "pictures" / name).read_bytes() for name in whole.saved] == resumed
+
+
+def test_panels_are_in_the_order_of_the_table(images, runner, monkeypatch):
+    captions = []
+    draw = module.draw_comparison
+
+    def spy(image, panels, style):
+        captions.append([text.split()[0] for text, _ in panels])
+        return draw(image, panels, style)
+
+    monkeypatch.setattr(module, "draw_comparison", spy)
+    hook = DetectionPictureHook(num_images=1)
+    evaluate(hook, runner, "mmse", images, 0.9)
+    evaluate(hook, runner, "float", images, 0.9)
+    rows = [ResultRow("float", "-", 32, 32), ResultRow("mmse", "full", 4, 4)]
+    hook.after_calibrate(runner, Results("c", rows=rows))
+    assert captions == [["float", "mmse"]]

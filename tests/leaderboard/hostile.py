@@ -2,19 +2,6 @@
 
 from tests.leaderboard_support import STEPS, TEST, float_row, results, row, write_run
 
-HOSTILE = [
-    "<script>window.hacked = 1</script>",
-    "</script><script>window.hacked = 1</script>",
-    "</style><style>body{display:none}</style>",
-    "\"><img src='x' onerror='window.hacked = 1'>",
-    "' onmouseover='window.hacked = 1' x='",
-    "javascript:window.hacked=1",
-    "--><svg onload=window.hacked=1>",
-    "&lt;script&gt;&#x3c;script>",
-    "</title></svg><script>window.hacked=1</script>",
-    "a\x00b\u202ec\ud800",
-]
-
 
 def hostile_run(folder, text):
     """A work dir whose texts are all ``text``; the folder with it."""

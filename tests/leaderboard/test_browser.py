@@ -5,9 +5,10 @@ import re
 import pytest
 
 from mmptq.leaderboard import make_boards, read_runs, to_html
-from tests.leaderboard.browser import chromium, in_page, needs_browser
-from tests.leaderboard.hostile import HOSTILE, hostile_run
+from tests.leaderboard.hostile import hostile_run
 from tests.leaderboard_support import float_row, results, row, write_run
+from tests.webpage.browser import chromium, in_page, needs_browser
+from tests.webpage.hostile import HOSTILE
 
 pytestmark = needs_browser
 

@@ -3,40 +3,14 @@
 import base64
 import hashlib
 import re
-from html.parser import HTMLParser
 
 import pytest
 
 from mmptq.leaderboard import make_boards, read_runs, to_html
-from tests.leaderboard.hostile import HOSTILE, hostile_run
+from tests.leaderboard.hostile import hostile_run
 from tests.leaderboard_support import TEST, float_row, results, row, write_run
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and that every tag is closed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open, self.texts = [], [], []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.tags if name == tag]
+from tests.webpage.hostile import HOSTILE
+from tests.webpage.parsed import Page
 
 
 def html_of(tmp_path, *datas):
@@ -76,13 +50,15 @@ def test_nothing_is_loaded_and_only_its_own_script_runs(tmp_path):
 
 def test_links_lead_to_what_the_run_left(tmp_path):
     write_run(tmp_path / "runs/0", results(row("mmse", 0.5)))
-    (tmp_path / "runs/0/net_w4a4.py").write_text("")
+    for name in ("net_w4a4.py", "report.html"):
+        (tmp_path / "runs/0" / name).write_text("")
     (tmp_path / "runs/0/pictures").mkdir()
     (tmp_path / "runs/0/pictures/a b.jpg").write_text("")
     page = Page(to_html(make_boards(read_runs([tmp_path / "runs"])), tmp_path / "board"))
     links = {a["href"] for a in page.all("a")}
     assert {
         "./../runs/0/net_w4a4.py",
+        "./../runs/0/report.html",
         "./../runs/0/pictures/a%20b.jpg",
         "./../runs/0/results.json",
     } <= links

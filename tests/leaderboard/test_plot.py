@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from mmptq.leaderboard.plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, scatter
+from mmptq.leaderboard.plot import AXES, Point, scatter
 
 POINTS = [
     Point("r1", 4.0, 61.0, "float", "float"),
@@ -38,7 +38,8 @@ def test_cost_is_logarithmic_and_merit_is_linear():
     assert ratio == pytest.approx(math.log(5) / math.log(1.6), rel=0.01)
     assert (y["r2"] - y["r3"]) / (y["r3"] - y["r1"]) == pytest.approx(10 / 3, rel=0.01)
     for left, top in at.values():
-        assert LEFT <= left <= WIDTH - RIGHT and TOP <= top <= HEIGHT - BOTTOM
+        (first, last), (lowest, highest) = AXES.across, AXES.upward
+        assert first <= left <= last and highest <= top <= lowest
 
 
 def test_the_front_leads_over_what_nothing_beats():

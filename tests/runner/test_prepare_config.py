@@ -195,6 +195,7 @@ def test_default_hooks(changes):
         "CalibrationLoggingHook",
         "DetectionPictureHook",
         "SaveQuantizedHook",
+        "ReportHook",
     }
 
 

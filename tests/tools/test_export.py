@@ -59,6 +59,8 @@ def test_one_command_quantizes_exports_and_measures(
     assert real["runtime"] == "openvino" and "runtime" not in simulated
     assert real["size_mb"] == pytest.approx((folder / "quantized.onnx").stat().st_size / 1e6)
     assert real["bbox_mAP"] == pytest.approx(simulated["bbox_mAP"], abs=0.1)
+    report = (folder / "report.html").read_text()
+    assert "Exported: detector in openvino" in report and f">{real['method']}<" in report
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,7 @@ def test_full_disk_stops_with_one_line_and_keeps_what_is_finished(
     assert sorted(p.name for p in (tmp_path / "stages").iterdir()) == [
         "fingerprint.json",
         "metrics_float.pth",
+        "pictures.json",
     ]
     run_here(monkeypatch, config, "--work-dir", tmp_path, "--resume")
     assert_same_outcome(tmp_path, calibrated("retinanet").work_dir)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mmptq.leaderboard.safe_text import for_csv, for_html, for_markdown, link_to, visible
+from mmptq.webpage import for_csv, for_html, for_markdown, link_to, visible
 
 HOSTILE = [
     "<script>alert(1)</script>",
