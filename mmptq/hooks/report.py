@@ -12,9 +12,10 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 
-from mmptq.evaluation import model_cost
+from mmptq.evaluation import Results, model_cost
 from mmptq.hooks.harmless import harmless
 from mmptq.hooks.pictures import DetectionPictureHook
+from mmptq.models import Plan
 from mmptq.registry import HOOKS
 from mmptq.report import RunRecord, Start, write_report
 
@@ -57,9 +58,14 @@ class ReportHook(Hook):
             calibration=runner.calibration_images,
             pictures=before.pictures if before else (),
         )
-        roles = {layer.name: layer.roles for layer in runner.plan.layers}
-        self._record = record.with_cost(model_cost(runner.profile, runner.plan), roles)
+        self._record = _with_layers(record, runner, runner.plan)
         self._record.save(Path(runner.work_dir))
+
+    @_only_a_report
+    def after_calibrate(self, runner: Any, results: Results) -> None:
+        """Record the layers again: a step may have chosen other bits than the config's."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._record = _with_layers(self._record, runner, model.plan)
 
     @_only_a_report
     def after_explain(self, runner: Any, lines: Sequence[str]) -> None:
@@ -84,6 +90,11 @@ class ReportHook(Hook):
         """Write it again, with what the exported model came to."""
         if is_main_process():
             write_report(runner.work_dir)
+
+
+def _with_layers(record: RunRecord, runner: Any, plan: Plan) -> RunRecord:
+    roles = {layer.name: layer.roles for layer in plan.layers}
+    return record.with_cost(model_cost(runner.profile, plan), roles)
 
 
 def _dumped_config(runner: Any) -> str:

@@ -20,6 +20,8 @@ _FILES = {
     "quantized.onnx": "the exported model",
     "quantized.json": "its check",
     "more_bits.py": "a qconfig that spares what hurts most",
+    "mixed_precision_qconfig.py": "the bits that were chosen, as a qconfig",
+    "mixed_precision.png": "the same as a picture",
     "analysis/sensitivity.png": "sensitivity",
     "run.json": "layers and calibration images",
     "detections": "boxes of every row",

@@ -5,16 +5,18 @@ from collections.abc import Callable
 from typing import Any
 
 from mmptq.evaluation.result_table import format_seconds
+from mmptq.report.mixed import mixed_choices
 from mmptq.report.run import Run
 from mmptq.report.searches import interpolation_curve, search_curve
 from mmptq.report.section import Section, paragraph
 from mmptq.report.units import unit_curves
 from mmptq.webpage import for_html
 
-# Steps that log a search, by their type; all others may have adjusted units.
-_SEARCHES: dict[str, Callable[[Run], str]] = {
+# Steps that log a search or a choice, by their type; all others may have adjusted units.
+_LOGGED: dict[str, Callable[[Run], str]] = {
     "LpInterpolation": interpolation_curve,
     "JointSearch": search_curve,
+    "MixedPrecision": mixed_choices,
 }
 
 
@@ -24,7 +26,7 @@ def recipe_section(run: Run) -> Section:
     if run.row is not None and run.row.seconds is not None:
         parts.append(paragraph(f"The calibration took {format_seconds(run.row.seconds)}.", "dim"))
     for kind in dict.fromkeys(step["type"] for step in run.steps):
-        found = _SEARCHES[kind](run) if kind in _SEARCHES else unit_curves(run, kind)
+        found = _LOGGED[kind](run) if kind in _LOGGED else unit_curves(run, kind)
         if found:
             parts.append(f"<h3>{for_html(kind)}</h3>\n{found}")
     return Section("recipe", f"The recipe: {run.method}", "\n".join(parts))

@@ -50,6 +50,16 @@ def test_the_row_shows_the_plan_that_was_chosen(finished: Any) -> None:
     assert saved["w_bits"] == row.w_bits
 
 
+def test_the_report_shows_it(finished: Any) -> None:
+    work_dir, runner, _ = finished
+    page = (work_dir / "report.html").read_text()
+    assert "distances add up" in page
+    layers = json.loads((work_dir / "run.json").read_text())["layers"]
+    planned = {x.name: x.weight.num_bits for x in runner.model.plan.layers if x.weight is not None}
+    assert {x["name"]: x["weight_bits"] for x in layers} == planned
+    assert len(set(planned.values())) > 1
+
+
 def test_mmdetection_reloads_it_to_the_same_outputs(finished: Any) -> None:
     work_dir, runner, _ = finished
     model = init_detector(str(work_dir / Path(runner.cfg.filename).name),
