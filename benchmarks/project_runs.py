@@ -97,12 +97,13 @@ def row_of(cell: Mapping[str, Any], parts: Mapping[str, Any], source: Source) ->
     return ResultRow(
         parts["method"],
         parts["scope"],
-        int(parts["w"]),
-        int(parts["a"]),
+        float(parts["w"] if "w" in parts else cell["w_bits"]),
+        float(parts["a"] if "a" in parts else cell["a_bits"]),
         metrics_of(cell, source),
         seconds=cell.get("seconds"),
         images=int(parts["images"]),
-        size_mb=cell["mb"][1] if "mb" in cell else None,
+        size_mb=cell["mb"][1] if "mb" in cell else cell.get("size_mb"),
+        gbops=cell.get("gbops"),
         runtime=parts.get("runtime"),
     )
 

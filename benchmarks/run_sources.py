@@ -35,7 +35,7 @@ class Source(NamedTuple):
     Args:
         file: Of the cells, in benchmarks/results/, without ``.json``.
         pattern: Of a cell's whole name. Groups: ``model``, ``method``, ``w``, ``a`` (where there is
-            none: ``w``), ``scope``, ``seed``, ``images`` of the calibration, ``setting``: whatever
+            none: ``w``; where neither is: the cell's own), ``scope``, ``seed``, ``images`` of the calibration, ``setting``: whatever
             else decides the cell, ``runtime`` that computed it.
         test: The test set, in the form of results.json.
         known: What the pattern's groups leave open.
@@ -62,7 +62,8 @@ class Source(NamedTuple):
             return None
         named = {key: value for key, value in found.groupdict().items() if value is not None}
         parts = {"scope": "full", "seed": "0", "setting": "", **self.known, **named}
-        parts.setdefault("a", parts["w"])
+        if "w" in parts:
+            parts.setdefault("a", parts["w"])
         parts["model"] = self.models.get(parts["model"], parts["model"])
         if parts["method"] in RANGES_ONLY:
             parts |= {"setting": "", "labels": False}
@@ -166,6 +167,20 @@ SOURCES = [
         {},
         key="metric",
         metric="top1",
+    ),
+    *(
+        Source(
+            "mixed_precision",
+            rf"(?P<model>{model})/(?P<method>\w+)/(?P<setting>{runs})",
+            test,
+            {"images": 32},
+            label=label,
+        )
+        for model, test in (("RetinaNet-R18|Faster R-CNN-R18", BCCD), ("yolox_nano", COCO))
+        for runs, label in (
+            (r"uniform_\w+", ("{method}",)),
+            (r"(?P<cost>size_mb|gbops)_(?P<like>\w+)", ("mixed+{method}", ", {cost} of {like}")),
+        )
     ),
     default_recipe("yolox_nano", COCO),
     default_recipe("bccd_retinanet|bccd_faster_rcnn", BCCD),

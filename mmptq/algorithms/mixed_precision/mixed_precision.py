@@ -111,7 +111,8 @@ class MixedPrecision(Step):
                 raise ConfigError(
                     f"MixedPrecision.{key} = {value!r}: must be a whole number of {least} or more"
                 )
-        if isinstance(time_limit, bool) or not 0 < time_limit < math.inf:
+        number = isinstance(time_limit, int | float) and not isinstance(time_limit, bool)
+        if not number or not 0 < time_limit < math.inf:
             raise ConfigError(f"MixedPrecision.time_limit = {time_limit!r}: must be positive")
         self.images, self.count = images, count
         self.evaluations, self.time_limit = evaluations, time_limit

@@ -172,6 +172,7 @@ def test_a_budget_is_checked_before_anything_is_prepared(
         ({"size_mb": 1, "count": 2.5}, "count = 2.5"),
         ({"max_drop": 1, "evaluations": 1}, "evaluations = 1"),
         ({"size_mb": 1, "time_limit": 0}, "time_limit = 0"),
+        ({"size_mb": 1, "time_limit": "1 min"}, "time_limit = '1 min'"),
         ({"max_drop": 1, "cost": "ms"}, "cost = 'ms'"),
         ({"size_mb": 1, "objective": {"type": "TaskLoss"}}, "must be a distance"),
     ],
