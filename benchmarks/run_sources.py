@@ -35,8 +35,8 @@ class Source(NamedTuple):
     Args:
         file: Of the cells, in benchmarks/results/, without ``.json``.
         pattern: Of a cell's whole name. Groups: ``model``, ``method``, ``w``, ``a`` (where there is
-            none: ``w``; where neither is: the cell's own), ``scope``, ``seed``, ``images`` of the calibration, ``setting``: whatever
-            else decides the cell, ``runtime`` that computed it.
+            none: ``w``; where neither is: the cell's own), ``scope``, ``seed``, ``images`` of the
+            calibration, ``setting``: whatever else decides the cell, ``runtime`` that computed it.
         test: The test set, in the form of results.json.
         known: What the pattern's groups leave open.
         models: Names of the float weights where the file has others.
