@@ -6,6 +6,7 @@
 # make types     mypy
 # make check     say what is installed, and how to mend what is not
 # make wheel     build the package, dist/*.whl and dist/*.tar.gz
+# make docs      the documentation as a site, build/docs; without network once its environment stands
 # make clean     remove what builds and runs wrote; clean-all removes the environment too
 #
 # Settings, as in make install STACK=onedl TORCH='torch==2.12.0':
@@ -14,6 +15,7 @@
 #   TORCH_FLAGS  pip's flags for torch: --index-url https://download.pytorch.org/whl/cpu
 #   PYTHON     Python that makes the environment: 3.10 to 3.12, 3.10 or newer for onedl
 #   VENV       the environment's folder
+#   DOCS_VENV  that of the documentation's tools, which need neither torch nor mmptq
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -21,6 +23,7 @@ SHELL := /bin/bash
 
 STACK ?= upstream
 VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
+DOCS_VENV ?= .venv-docs
 TORCH ?= $(or $(shell cat $(VENV)/.torch 2>/dev/null),torch==2.13.0)
 TORCH_FLAGS ?=
 PYTEST_ARGS ?= -n 2
@@ -39,8 +42,10 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.stamp-mmptq
+# The extra `docs` alone: pip would install mmptq and torch with it.
+DOCS_REQUIREMENTS = $(shell sed -n '/^docs = \[/,/^\]/s/^ *"\(.*\)",.*/\1/p' pyproject.toml)
 
-.PHONY: help install demo test conformance lint types check wheel clean clean-all FORCE
+.PHONY: help install demo test conformance lint types check wheel docs clean clean-all FORCE
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -48,12 +53,12 @@ help:
 install: $(INSTALLED)
 
 # Debian's Python may come without the part of venv that brings pip; pip itself can stand in.
-$(VENV)/.stamp-venv:
+$(VENV)/.stamp-venv $(DOCS_VENV)/.stamp-venv:
 	@if [ -z '$(PYTHON)' ]; then echo 'no Python $(PYTHON_RANGE) on the path;' \
 		'name one: make install PYTHON=/path/to/python3.11'; exit 1; fi
-	@echo '== environment $(VENV), made by $(PYTHON)'
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { $(PYTHON) -m venv --without-pip $(VENV) && \
-		$(PYTHON) -m pip --python $(VENV)/bin/python install --quiet pip; }
+	@echo '== environment $(@D), made by $(PYTHON)'
+	@$(PYTHON) -m venv $(@D) >/dev/null 2>&1 || { $(PYTHON) -m venv --without-pip $(@D) && \
+		$(PYTHON) -m pip --python $(@D)/bin/python install --quiet pip; }
 	@touch $@
 
 # Rewritten only when the requirement changes: another torch means other operators.
@@ -101,9 +106,18 @@ check: install
 wheel: install
 	$(PY) -m build --no-isolation
 
+$(DOCS_VENV)/.stamp-docs: pyproject.toml | $(DOCS_VENV)/.stamp-venv
+	@echo '== what builds the documentation'
+	@$(DOCS_VENV)/bin/python -m pip --disable-pip-version-check install --quiet $(DOCS_REQUIREMENTS)
+	@touch $@
+
+# Links and anchors that lead nowhere, and pages that the navigation lacks, are errors.
+docs: $(DOCS_VENV)/.stamp-docs
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/python -m mkdocs build --strict
+
 clean:
 	rm -rf build dist *.egg-info work_dirs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 clean-all: clean
-	rm -rf .venv .venv-onedl
+	rm -rf .venv .venv-onedl .venv-docs

@@ -22,7 +22,7 @@ def test_workflows_call_make_targets():
     called = [command.split()[1] for command in commands if command.split()[0] == "make"]
     assert len(called) == len(commands)
     assert set(called) <= make_targets()
-    assert {"lint", "types", "test", "wheel"} <= set(called)
+    assert {"lint", "types", "test", "wheel", "docs"} <= set(called)
     assert jobs["check"]["strategy"]["matrix"]["stack"] == ["upstream", "onedl"]
 
 

@@ -14,7 +14,7 @@ class AdaRound(RoundingReconstruction):
 
     Args:
         preset: ``'published'`` or ``'fast'``.
-        args: See :class:`RoundingReconstruction`.
+        **common: Those of :class:`RoundingReconstruction`.
     """
 
     granularity = "layer"

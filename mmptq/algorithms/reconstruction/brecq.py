@@ -20,7 +20,7 @@ class BRECQ(RoundingReconstruction):
     Args:
         fisher: Weigh each squared difference by the squared gradient of the task loss in the
             block's float output (the diagonal of the Fisher information, eq. 10); needs labels.
-        args: See :class:`RoundingReconstruction`.
+        **common: Those of :class:`RoundingReconstruction`.
     """
 
     activations = False

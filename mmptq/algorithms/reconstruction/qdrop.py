@@ -16,7 +16,7 @@ class QDrop(RoundingReconstruction):
 
     Args:
         drop_prob: Probability of dropping the quantization of an element.
-        args: See :class:`RoundingReconstruction`.
+        **common: Those of :class:`RoundingReconstruction`.
     """
 
     learn_steps = True
