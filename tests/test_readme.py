@@ -1,4 +1,4 @@
-"""The README's commands run as they stand."""
+"""The commands of the README, and of the pages that a user reads first, run as they stand."""
 
 import re
 import shlex
@@ -10,17 +10,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+# In the order of a user's day, as the site's navigation has them.
+FIRST = ("first_run", "own_model", "which_recipe", "read_results", "export", "trust")
+READ = [README, *((ROOT / f"docs/start/{name}.md").read_text() for name in FIRST)]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
 def commands(prefix: str) -> list[str]:
-    """Lines of the README's bash blocks that begin with ``prefix``."""
-    blocks = re.findall(r"```bash\n(.*?)```", README, re.S)
-    return [line for block in blocks for line in block.splitlines() if line.startswith(prefix)]
+    """Lines of the pages' bash blocks that begin with ``prefix``, each once."""
+    blocks = re.findall(r"```bash\n(.*?)```", "".join(READ), re.S)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith(prefix)]
+    return [*dict.fromkeys(lines)]
 
 
 def run(command: str, work_dir: Path) -> str:
-    """Run a python command of the README, with its work dir moved to ``work_dir``."""
+    """Run a python command of these pages, with its work dir moved to ``work_dir``."""
     words = shlex.split(command)
     words[0] = sys.executable
     words = [w.replace("work_dirs/", f"{work_dir}/") for w in words]
@@ -38,7 +42,7 @@ def test_make_targets_exist() -> None:
 
 @pytest.mark.slow
 def test_demo_commands_run(tmp_path: Path) -> None:
-    demo = [c for c in commands("python tools/") if "configs/demo/" in c]
+    demo = [c for c in commands("python tools/") if "digits_w8a8" in c]
     tools = [Path(c.split()[1]).stem for c in demo]
     assert tools == ["quantize", "test", "export", "test"]
     outputs = [run(command, tmp_path) for command in demo]
@@ -47,6 +51,24 @@ def test_demo_commands_run(tmp_path: Path) -> None:
     # Another order of additions: a score next to a threshold may fall to the other side.
     assert abs(float(mean[3][0]) - float(mean[0][0])) < 0.003
     assert "products in integers" in outputs[2]
+
+
+@pytest.mark.slow
+def test_recipes_of_the_demo_run(tmp_path: Path) -> None:
+    (gptq,) = [c for c in commands("python tools/quantize.py") if "calib/gptq.py" in c]
+    assert "gptq   full" in run(gptq, tmp_path)
+    (analysis,) = commands("python tools/analyze.py")
+    run(f"{analysis} --images 4", tmp_path)
+    assert list(tmp_path.rglob("sensitivity_w4a4_overrides.py"))
+
+
+def test_the_readme_is_one_screen() -> None:
+    assert len(README.splitlines()) < 70
+    assert "![" in README and len(re.findall(r"```bash", README)) == 1
+
+
+def test_first_pages_are_those_of_the_site() -> None:
+    assert {path.stem for path in (ROOT / "docs/start").glob("*.md")} == set(FIRST)
 
 
 def test_commands_that_need_data_plan_without_it(tmp_path: Path) -> None:

@@ -1,6 +1,16 @@
 """What the docs show of benchmarks/results/: tables and figures, as data."""
 
-from pages import cifar10, deploy, lapq, prose, prose_lapq, prose_methods, reconstruction
+from pages import (
+    cifar10,
+    deploy,
+    lapq,
+    prose,
+    prose_lapq,
+    prose_methods,
+    prose_recipes,
+    recipes,
+    reconstruction,
+)
 
-GRIDS = lapq.GRIDS | cifar10.GRIDS | reconstruction.GRIDS | deploy.GRIDS
-FIGURES = prose.FIGURES | prose_lapq.FIGURES | prose_methods.FIGURES
+GRIDS = lapq.GRIDS | cifar10.GRIDS | reconstruction.GRIDS | deploy.GRIDS | recipes.GRIDS
+FIGURES = prose.FIGURES | prose_lapq.FIGURES | prose_methods.FIGURES | prose_recipes.FIGURES

@@ -22,13 +22,14 @@ def cells_of(file: str) -> dict[str, Cell]:
 
 
 def _flat(cell: Mapping[str, Any]) -> Cell:
-    """Without the dictionary of the classes' APs around them."""
+    """Without the dictionary of the classes' APs around them; mAP as ``metric``, too."""
     found = {key: value for key, value in cell.items() if key != "classes"}
     found |= cell.get("classes", {})
-    return {
+    flat = {
         key: 100 * value if key.startswith("bbox_") and value >= 0 else value
         for key, value in found.items()
     }
+    return {"metric": flat["bbox_mAP"], **flat} if "bbox_mAP" in flat else flat
 
 
 def cells_over_seeds(file: str, name: str, seeds: tuple[int, ...]) -> list[Cell]:

@@ -1,4 +1,4 @@
-"""The numbers in the prose of the README and docs/results.md, paragraph by paragraph.
+"""The numbers in the prose of docs/start/ and docs/results.md, paragraph by paragraph.
 
 Differences are of what the tables are made of, not of what they round.
 """
@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from math import hypot
 from statistics import mean, stdev
 
-from pages.cifar10 import GRIDS as CIFAR10_LAPQ
 from pages.lapq import GRIDS as LAPQ
 from pages.measured import cells_of, cells_over_seeds, mean_cell, records
 from pages.numbers import Figures
@@ -123,29 +122,13 @@ def two_bit_drops() -> list[str]:
     return ends([drop for m in MODELS for drop in below_float(m, "W2A4", *methods)])
 
 
-def readme_methods() -> list[str | None]:
-    seeds, search = LAPQ["lapq_seeds_faster_rcnn"], CIFAR10_LAPQ["resnet20_lapq_table_1"]
-    return [
-        one(seeds.figure("LAPQ", 1, "metric") - seeds.figure("kl", 1, "metric")),
-        None,
-        *(one(search.figure(row, 0, "metric")) for row in ("mmse", "LAPQ")),
-        f"{search.figure('LAPQ', 0, 'seconds'):.0f}",
-        *two_bit_drops(),
-        *whole([less(FASTER, "W2A4"), less(RETINANET, "W2A4", range(3))]),
-        *ahead("W2A4"),
-        None,
-        one(bccd(FASTER, "W4A4", "lapq+bitshrink")),
-        one(observed(FASTER, "float")),
-    ]
-
-
-def readme_ten_sets() -> list[str | None]:
+def summary_ten_sets() -> list[str | None]:
     seeds = LAPQ["lapq_seeds_faster_rcnn"]
     two = [f"{seeds.figure(row, 1, 'metric'):.2f}" for row in ("LAPQ", "kl")]
     return list(two)
 
 
-def readme_packed() -> list[str | None]:
+def packed_demo() -> list[str | None]:
     row = records()["packed"]["rows"][0]
     return [row[2], row[1]]
 
@@ -200,9 +183,8 @@ def resnet56_direct() -> list[str | None]:
 
 
 FIGURES: dict[str, Figures] = {
-    "readme_methods": readme_methods,
-    "readme_ten_sets": readme_ten_sets,
-    "readme_packed": readme_packed,
+    "summary_ten_sets": summary_ten_sets,
+    "packed_demo": packed_demo,
     "observers_8_bits": lambda: [None, None, f"{observed_change(FASTER, f'{FASTER}/noise'):.2f}"],
     "observers_aciq": lambda: [None, None, one(observed_change(FASTER, f"{FASTER}/full/8/aciq"))],
     "observers_heads": lambda: [

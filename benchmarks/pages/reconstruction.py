@@ -1,4 +1,4 @@
-"""The tables of the README, and of docs/methods/bit_shrinking.md."""
+"""The first tables of docs/results.md, and those of docs/methods/bit_shrinking.md."""
 
 from pages.grid import Grid, Vars
 from pages.lapq import DETECTOR, DISTORTED, FASTER, SEARCH
@@ -73,7 +73,7 @@ def with_and_without(text: str, loss: str) -> list[tuple[str, Vars]]:
 
 
 GRIDS = {
-    "readme_ranges": Grid(
+    "summary_ranges": Grid(
         ("",),
         MODELS,
         [
@@ -87,7 +87,7 @@ GRIDS = {
         ],
         {},
     ),
-    "readme_beyond_ranges": Grid(
+    "summary_beyond_ranges": Grid(
         ("",),
         {
             "Faster R-CNN": MODELS["Faster R-CNN"],
