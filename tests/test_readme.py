@@ -18,7 +18,8 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").r
 
 def commands(prefix: str) -> list[str]:
     """Lines of the pages' bash blocks that begin with ``prefix``, each once."""
-    blocks = re.findall(r"```bash\n(.*?)```", "".join(READ), re.S)
+    text = re.sub(r" \\\n +", " ", "".join(READ))  # continued lines
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.S)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith(prefix)]
     return [*dict.fromkeys(lines)]
 

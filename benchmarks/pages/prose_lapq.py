@@ -1,4 +1,4 @@
-"""The numbers in the prose of docs/results_lapq.md and docs/appendix/lapq.md, paragraph by paragraph."""
+"""The numbers in the prose of LAPQ's results and their appendix, paragraph by paragraph."""
 
 from math import sqrt
 from statistics import mean, stdev

@@ -26,8 +26,9 @@ GRIDS = {
     "recipe_costs": Grid(
         ("recipe",),
         {
-            "float": {"file": FLOAT["file"], "name": FLOAT["name"]},
-            "MMSE": reconstructed("mmse"),
+            "float": {"file": FLOAT["file"], "name": FLOAT["name"], "text": "{metric:.1f}"},
+            # Its seconds are those of the statistics, which all others read too.
+            "MMSE": {**reconstructed("mmse"), "text": "{metric:.1f}"},
             "GPTQ": {**DEFAULT, "behind": "+gptq"},
             "LAPQ": SEARCHED,
             "AdaRound": reconstructed("adaround"),
@@ -36,11 +37,10 @@ GRIDS = {
             "Bit-shrinking": reconstructed("bitshrink"),
         },
         [
-            (heading, {**detector, **column, "text": text})
+            (f"{title} {bits}", {**detector, **column})
             for title, detector in DETECTORS.items()
             for bits, column in COLUMNS.items()
-            for heading, text in ((f"{title} {bits}", "{metric:.1f}"), ("s", "{seconds:.0f}"))
         ],
-        {"seeds": (0, 1, 2)},
+        {"seeds": (0, 1, 2), "text": "{metric:.1f} ({seconds:.0f} s)"},
     ),
 }

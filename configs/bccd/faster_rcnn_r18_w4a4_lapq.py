@@ -4,7 +4,7 @@ _base_ = ["./_base_/faster_rcnn_r18_bccd.py", "../_base_/quant/w4a4.py", "../_ba
 
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
 load_from = "checkpoints/bccd/faster_rcnn_r18_bccd.pth"
-# What start and objective are worth here: docs/results_lapq.md, docs/appendix/lapq.md.
+# What start and objective are worth here: docs/appendix/lapq.md.
 _base_.calib_cfg.steps[0] = dict(
     type="RangeCalibration", weight=dict(type="MinMaxObserver"), act=dict(type="KLObserver")
 )

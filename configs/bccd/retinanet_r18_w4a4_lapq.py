@@ -9,5 +9,5 @@ _base_ = [
 
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
 load_from = "checkpoints/bccd/retinanet_r18_bccd.pth"
-# Within the default bounds one of three choices of the images ends far off: docs/results_lapq.md, docs/appendix/lapq.md.
+# Within the default bounds one of three choices of the images ends far off: docs/appendix/lapq.md.
 _base_.calib_cfg.steps[1].update(bounds=(0.5, 2.0))

@@ -132,7 +132,7 @@ def test_the_site_loads_nothing_from_the_network(site: Path):
 
 def test_the_reference_is_made_from_the_docstrings(site: Path):
     page = (site / "api/quantize.html").read_text()
-    assert 'id="mmptq.apis.quantize"' in page
+    assert 'id="mmptq.apis.quantize.quantize"' in page
     assert "Quantize a model after training, and measure it before and after." in page
     assert ":class:" not in (site / "api/steps.html").read_text()
 
