@@ -20,7 +20,7 @@ from mmptq.analysis.figures import new_figure, save_figure
 from mmptq.fileio import atomic_write
 
 RESULTS = ROOT / "benchmarks/results/mixed_precision.json"
-PICTURE = ROOT / "docs/images/mixed_precision.png"
+PICTURE = ROOT / "docs/images/mixed_budgets.png"
 COSTS = {"size_mb": "size, MB", "gbops": "GBOPs"}
 METHODS = {"mmse": ("MMSE", "tab:blue"), "gptq": ("GPTQ", "tab:green")}
 METHODS["bitshrink"] = ("Bit-shrinking", "tab:orange")

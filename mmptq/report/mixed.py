@@ -32,7 +32,7 @@ def _tried(rows: list[dict[str, Any]]) -> str:
         ("MB", "size_mb"),
         ("GBOPs", "gbops"),
         ("estimated distance", "harm"),
-        ("measured distance", "distance"),
+        ("measured loss", "loss"),
         ("lost points", "drop"),
     ):
         if any(row.get(key) is not None for row in rows):

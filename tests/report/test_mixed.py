@@ -8,8 +8,8 @@ from tests.webpage.parsed import Page
 
 CHOICES = {
     "tried": [
-        dict(label="distances add up", size_mb=1.5, gbops=10, harm=0.01, distance=0.02, drop=None),
-        dict(label="W4A8", size_mb=1.5, gbops=12.5, harm=0.03, distance=0.015, chosen=True),
+        dict(label="distances add up", size_mb=1.5, gbops=10, harm=0.01, loss=0.02, drop=None),
+        dict(label="W4A8", size_mb=1.5, gbops=12.5, harm=0.03, loss=0.015, chosen=True),
     ],
     "groups": [
         dict(name="conv1.weight", which="weight", stage="stem", bits=8.0, fixed=True),

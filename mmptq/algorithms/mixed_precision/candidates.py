@@ -22,13 +22,13 @@ class Candidate:
     Args:
         label: How it was found.
         allocation: The index of a choice for each group.
-        distance: Of the heads' outputs, measured.
+        loss: By which it is compared with others, measured.
         drop: Of the main metric, in the table's points.
     """
 
     label: str
     allocation: Allocation
-    distance: float | None = None
+    loss: float | None = None
     drop: float | None = None
 
     def to_dict(self) -> dict[str, Any]:

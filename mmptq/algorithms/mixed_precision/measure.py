@@ -15,20 +15,20 @@ Measure = Callable[[Allocation], float]
 
 
 @contextmanager
-def distances(
+def losses(
     context: CalibrationContext, bits: ModelBits, objective: Mapping[str, Any], images: int
 ) -> Iterator[Measure]:
-    """What measures the distance of the heads' outputs, everything quantized.
+    """What measures an objective, everything quantized.
 
     Args:
         context: Its model's bits are moved.
         bits: Of the model.
-        objective: Config of an :class:`~mmptq.engine.OutputDistance`.
+        objective: Config of a class registered in ``OBJECTIVES``.
         images: How many of the calibration images.
     """
     evaluator: LossEvaluator | None = None
 
-    def distance() -> float:
+    def loss() -> float:
         nonlocal evaluator
         if evaluator is None:  # not before it is needed: the log may hold every value
             # Everything changes from one allocation to the next: there is nothing to reuse.
@@ -38,7 +38,7 @@ def distances(
         return evaluator()
 
     header = {"objective": dict(objective), "images": images}
-    with _logged(context, bits, "distances", header, distance) as measure:
+    with _logged(context, bits, "losses", header, loss) as measure:
         yield measure
 
 

@@ -14,11 +14,11 @@ from mmptq.algorithms.mixed_precision.costs import GBOPS, SIZE, Costs
 from mmptq.algorithms.mixed_precision.groups import allocated_plan, find_groups
 from mmptq.algorithms.mixed_precision.harm import DISTANCE, Harm, harms_of
 from mmptq.algorithms.mixed_precision.least_cost import least_cost
-from mmptq.algorithms.mixed_precision.measure import accuracies, distances
+from mmptq.algorithms.mixed_precision.measure import accuracies, losses
 from mmptq.algorithms.mixed_precision.model_bits import ModelBits
 from mmptq.algorithms.mixed_precision.report import report
 from mmptq.algorithms.sensitivity import Estimate, second_order
-from mmptq.engine import CalibrationContext, OutputDistance
+from mmptq.engine import CalibrationContext, Objective, OutputDistance
 from mmptq.errors import ConfigError, NumericalError
 from mmptq.evaluation import ModelProfile
 from mmptq.models import Plan, QConfig
@@ -28,6 +28,7 @@ from mmptq.registry import OBJECTIVES, OBSERVERS, STEPS, build
 
 MMSE = {"type": "LpNormObserver", "p": 2.0}
 OBJECTIVE = {"type": "OutputDistance"}
+MEASURE = {"type": "TaskLoss"}
 STAGE = "mixed_precision"
 
 
@@ -59,7 +60,11 @@ class MixedPrecision(Step):
         act_bits: To choose from.
         weight: Observer of the weights' ranges, while bits are chosen.
         act: Of the activations'.
-        objective: Distance of the outputs, a config of an :class:`~mmptq.engine.OutputDistance`.
+        objective: Distance of the outputs that is estimated, a config of an
+            :class:`~mmptq.engine.OutputDistance`.
+        measure: By which allocations are compared, a config of a class registered in
+            ``OBJECTIVES``. The training loss reads labels and knows which outputs matter;
+            ``dict(type='OutputDistance')`` needs none.
         images: Calibration images on which allocations are measured.
         count: Allocations of the program that are measured, three or more.
         evaluations: Of the test set, at most, with ``max_drop``.
@@ -82,7 +87,8 @@ class MixedPrecision(Step):
         weight: Mapping[str, Any] = MMSE,
         act: Mapping[str, Any] = MMSE,
         objective: Mapping[str, Any] = OBJECTIVE,
-        images: int = 8,
+        measure: Mapping[str, Any] = MEASURE,
+        images: int = 32,
         count: int = 4,
         evaluations: int = 8,
         time_limit: float = 60.0,
@@ -102,6 +108,8 @@ class MixedPrecision(Step):
                 f"MixedPrecision.objective = {objective!r}: must be a distance of the heads' "
                 "outputs, 'OutputDistance' or 'LastStageDistance'"
             )
+        self.measure = dict(measure)
+        self._measure: Objective = build(OBJECTIVES, self.measure, "MixedPrecision.measure")
         for key, value, least in (
             ("images", images, 1),
             ("count", count, 3),
@@ -116,6 +124,11 @@ class MixedPrecision(Step):
             raise ConfigError(f"MixedPrecision.time_limit = {time_limit!r}: must be positive")
         self.images, self.count = images, count
         self.evaluations, self.time_limit = evaluations, time_limit
+
+    @property
+    @override
+    def reads_loss(self) -> bool:
+        return self.max_drop is None and self._measure.reads_loss
 
     @property
     @override
@@ -140,7 +153,7 @@ class MixedPrecision(Step):
         harms = harms_of(costs.groups, found)
         saved = context.store.once(STAGE, lambda: self._choose(context, costs, bits, harms))
         tried = [Candidate.from_dict(values) for values in saved]
-        chosen = tried[-1] if self.max_drop is not None else min(tried, key=_distance)
+        chosen = tried[-1] if self.max_drop is not None else min(tried, key=_loss)
         model.set_bits(allocated_plan(plan, costs.groups, chosen.allocation))
         bits.apply(chosen.allocation)
         folder = context.store.folder.parent
@@ -177,18 +190,18 @@ class MixedPrecision(Step):
     def _measured(
         self, context: CalibrationContext, bits: ModelBits, tried: Sequence[Candidate]
     ) -> list[Candidate]:
-        """With their distances.
+        """With their losses.
 
         Raises:
             NumericalError: None is finite.
         """
-        with distances(context, bits, self.objective, self.images) as distance:
+        with losses(context, bits, self.measure, self.images) as loss:
             followed = context.track(tried, "allocations", len(tried))
-            found = [replace(c, distance=distance(c.allocation)) for c in followed]
-        if all(_distance(c) == math.inf for c in found):
+            found = [replace(c, loss=loss(c.allocation)) for c in followed]
+        if all(_loss(c) == math.inf for c in found):
             raise NumericalError(
-                "MixedPrecision: with no allocation the heads' outputs are finite; check the float "
-                "weights and the calibration images"
+                "MixedPrecision: with no allocation the loss is finite; check the float weights "
+                "and the calibration images"
             )
         return found
 
@@ -200,9 +213,9 @@ class MixedPrecision(Step):
         return build(OBJECTIVES, self.objective, "MixedPrecision.objective")
 
 
-def _distance(candidate: Candidate) -> float:
+def _loss(candidate: Candidate) -> float:
     """For a comparison; what is not finite is the worst."""
-    value = candidate.distance
+    value = candidate.loss
     return value if value is not None and math.isfinite(value) else math.inf
 
 

@@ -58,7 +58,7 @@ def report(
             "label": c.label,
             **costs(c.allocation),
             "harm": total(harm, c.allocation),
-            "distance": c.distance,
+            "loss": c.loss,
             "drop": c.drop,
             "chosen": c == chosen,
         }
@@ -94,7 +94,7 @@ def report(
 
 def _tried_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Allocations, the chosen one bold."""
-    measured = "drop" if rows[0]["distance"] is None else "distance"
+    measured = "drop" if rows[0]["loss"] is None else "loss"
     table = Table("allocation", box=box.SIMPLE_HEAD, title="mixed precision", title_justify="left")
     for title in ("MB", "GBOPs", "estimated distance", f"measured {measured}"):
         table.add_column(title, justify="right")

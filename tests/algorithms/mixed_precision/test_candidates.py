@@ -58,5 +58,5 @@ def test_budgets_that_exclude_each_other(costs: Costs) -> None:
 
 
 def test_they_are_kept_as_plain_values() -> None:
-    candidate = Candidate("a", (0, 2, 1), distance=0.5)
+    candidate = Candidate("a", (0, 2, 1), loss=0.5)
     assert Candidate.from_dict(candidate.to_dict()) == candidate

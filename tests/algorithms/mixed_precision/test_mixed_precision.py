@@ -21,8 +21,8 @@ from tests.mixed_support import mixed_context
 CHOICES: dict[str, Any] = {"weight_bits": (2, 4, 8), "act_bits": (4, 8)}
 
 
-def distance(context: CalibrationContext) -> float:
-    return LossEvaluator(context, {"type": "OutputDistance"}, incremental=False)()
+def loss(context: CalibrationContext, kind: str) -> float:
+    return LossEvaluator(context, {"type": kind}, incremental=False)()
 
 
 def found_bits(context: CalibrationContext) -> dict[str, float]:
@@ -41,14 +41,15 @@ def test_it_keeps_the_budget_and_is_nearer_than_uniform(
 ) -> None:
     context = mixed_context(make_context, name)
     budget = model_cost(context.profile, context.model.plan)  # type: ignore[arg-type]
-    MixedPrecision(size_mb="W4A4", gbops="W4A4", images=2, **CHOICES).run(context)
+    distance = {"type": "OutputDistance"}
+    MixedPrecision(size_mb="W4A4", gbops="W4A4", measure=distance, **CHOICES).run(context)
     plan = context.model.plan
     assert plan is not None and context.profile is not None
     cost = model_cost(context.profile, plan)
     assert cost.size_mb <= budget.size_mb * (1 + 1e-6)
     assert cost.gbops <= budget.gbops * (1 + 1e-6)
     uniform = make_context(name, folder="uniform")
-    assert distance(context) < distance(uniform)
+    assert loss(context, "OutputDistance") < loss(uniform, "OutputDistance")
     # Bits and ranges are the plan's and MMSE's.
     assert found_bits(context) == {
         **{x.name: x.weight.num_bits for x in plan.layers if x.weight is not None},
@@ -72,8 +73,8 @@ def test_its_files_say_what_was_chosen(
     assert again == context.model.plan
     content = json.loads((folder / "mixed_precision.json").read_text())
     (chosen,) = (row for row in content["tried"] if row["chosen"])
-    assert chosen["distance"] == min(row["distance"] for row in content["tried"])
-    assert chosen["distance"] == pytest.approx(distance(context))
+    assert chosen["loss"] == min(row["loss"] for row in content["tried"])
+    assert chosen["loss"] == pytest.approx(loss(context, "TaskLoss"))
     bits = {(g["which"], layer): g["bits"] for g in content["groups"] for layer in g["layers"]}
     assert context.model.plan is not None
     for layer in context.model.plan.layers:
@@ -106,8 +107,8 @@ def test_a_killed_run_measures_nothing_twice(
     monkeypatch.setattr(module, "second_order", None)  # is not called again
     resumed = mixed_context(make_context, folder="killed", resume=True)
     step.run(resumed)
-    log = (resumed.store.folder / "mixed_precision_distances.jsonl").read_text().splitlines()
-    wanted = (whole.store.folder / "mixed_precision_distances.jsonl").read_text().splitlines()
+    log = (resumed.store.folder / "mixed_precision_losses.jsonl").read_text().splitlines()
+    wanted = (whole.store.folder / "mixed_precision_losses.jsonl").read_text().splitlines()
     assert len(log) == len(wanted)
     a, b = whole.model.state_dict(), resumed.model.state_dict()
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
@@ -133,6 +134,8 @@ def test_the_least_cost_for_a_drop(make_context: MakeContext) -> None:  # noqa: 
     context.accuracy = accuracy = Accuracy(context)
     step = MixedPrecision(max_drop=2.0, cost="size_mb", evaluations=5, **CHOICES)
     assert step.reads_accuracy and not MixedPrecision(size_mb=1).reads_accuracy
+    assert not step.reads_loss and MixedPrecision(size_mb=1).reads_loss
+    assert not MixedPrecision(size_mb=1, measure={"type": "OutputDistance"}).reads_loss
     step.run(context)
     assert accuracy.asked <= 5
     assert 48.0 <= accuracy.now() < 50.0
@@ -175,6 +178,7 @@ def test_a_budget_is_checked_before_anything_is_prepared(
         ({"size_mb": 1, "time_limit": "1 min"}, "time_limit = '1 min'"),
         ({"max_drop": 1, "cost": "ms"}, "cost = 'ms'"),
         ({"size_mb": 1, "objective": {"type": "TaskLoss"}}, "must be a distance"),
+        ({"size_mb": 1, "measure": {"type": "Loss"}}, r"MixedPrecision\.measure\.type"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
