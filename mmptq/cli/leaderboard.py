@@ -59,7 +59,7 @@ def check(args: argparse.Namespace) -> str | None:
 def main(args: argparse.Namespace) -> None:
     boards = make_boards(read_runs(args.runs))
     folder = args.out.resolve()
-    # Before the draws, which may take minutes: this fails where nothing can be written.
+    # Before the draws, which take their time: this fails where nothing can be written.
     write(folder / "leaderboard.csv", to_csv(boards))
     if args.samples:
         for board in boards:

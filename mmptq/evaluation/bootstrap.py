@@ -15,8 +15,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mmptq.errors import ConfigError
+from mmptq.evaluation.resampling import CategoryMatches, Draws
 
 Track = Callable[[Iterable[int]], Iterable[int]]
+
+_BLOCK = 2**20  # numbers in an array over draws: 8 MB, which stay in a processor's cache
 
 
 class ResampledMap:
@@ -38,13 +41,16 @@ class ResampledMap:
             evaluator.params.areaRngLbl = evaluator.params.areaRngLbl[:1]
             evaluator.params.maxDets = [100]
             evaluator.evaluate()
-        self._evaluator = evaluator
         self.num_images = len(evaluator.params.imgIds)
+        self._recalls = evaluator.params.recThrs
+        self._num_thresholds = len(evaluator.params.iouThrs)
         # Of one row a category: evaluate() lists the images of the first category, then the next's.
-        self._matches = [
+        rows = [
             evaluator.evalImgs[i : i + self.num_images]
             for i in range(0, len(evaluator.evalImgs), self.num_images)
         ]
+        # A category without an object or a detection has no precision.
+        self._categories = [CategoryMatches(row) for row in rows if any(row)]
 
     def __call__(self, images: Sequence[int] | np.ndarray) -> float:
         """Measure on the images at these positions.
@@ -55,13 +61,24 @@ class ResampledMap:
         Returns:
             mAP from 0 to 1; NaN where these images hold no object.
         """
-        evaluator = self._evaluator
-        evaluator.evalImgs = [matches[i] for matches in self._matches for i in images]
-        with contextlib.redirect_stdout(io.StringIO()):
-            evaluator.accumulate()
-        precision = evaluator.eval["precision"]
-        found = precision[precision > -1]  # -1: no object of the category on these images
-        return float(found.mean()) if found.size else float("nan")
+        return float(self.on_draws(Draws(np.array([list(images)]), self.num_images))[0])
+
+    @property
+    def numbers_a_draw(self) -> int:
+        """Size of the largest array that one draw takes."""
+        precisions = self._num_thresholds * len(self._recalls) * len(self._categories)
+        return max([precisions, *(category.num_detections for category in self._categories)])
+
+    def on_draws(self, draws: Draws) -> np.ndarray:
+        """Measure each draw: mAP from 0 to 1, NaN where its images hold no object."""
+        # In the order of pycocotools' array, so that the mean adds up in its order.
+        form = len(draws), self._num_thresholds, len(self._recalls), len(self._categories)
+        precision = np.empty(form)
+        for i, category in enumerate(self._categories):
+            precision[..., i] = category.precision(draws, self._recalls)
+        # -1: no object of the category on these images
+        known = [found[found > -1] for found in precision]
+        return np.array([found.mean() if found.size else np.nan for found in known])
 
 
 def bootstrap(
@@ -73,15 +90,21 @@ def bootstrap(
         models: Of one set of images.
         samples: How often images are drawn.
         seed: Of the draws.
-        track: Wraps the loop, to show how far it is.
+        track: Wraps the loop over blocks of draws, to show how far it is.
 
     Returns:
         mAP from 0 to 1, ``(samples, models)``.
     """
     generator = np.random.default_rng(seed)
     count = models[0].num_images
-    draws = generator.integers(count, size=(samples, count))
-    return np.array([[model(draws[i]) for model in models] for i in track(range(samples))])
+    images = generator.integers(count, size=(samples, count))
+    size = max(1, _BLOCK // max(model.numbers_a_draw for model in models))
+    result = np.empty((samples, len(models)))
+    for start in track(range(0, samples, size)):
+        draws = Draws(images[start : start + size], count)
+        for i, model in enumerate(models):
+            result[start : start + size, i] = model.on_draws(draws)
+    return result
 
 
 def load_truth(annotations: str | Path) -> COCO:
