@@ -7,7 +7,7 @@ from onnx import helper
 
 from mmptq.export.export import export_float
 from mmptq.export.kinds import make_part
-from mmptq.export.nodes import nodes_by_layer
+from mmptq.export.nodes import nodes_by_layer, nodes_touching_inputs
 from mmptq.export.parts import INPUT, SIZE
 from tests.calibration_support import MakeContext, make_context  # noqa: F401
 
@@ -46,3 +46,18 @@ def test_what_has_no_node_has_none() -> None:
     ]
     graph = onnx.GraphProto(node=nodes)
     assert nodes_by_layer(graph, ["a", "b", "c"]) == {"a": ["one"], "b": [], "c": []}
+
+
+def test_all_that_touches_a_tensor_is_found_through_what_passes_it_on() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["y"], name="made"),
+        helper.make_node("Relu", ["y"], ["z"], name="passed"),
+        helper.make_node("Conv", ["z", "b"], ["u"], name="reader"),
+        helper.make_node("Add", ["z", "x"], ["v"], name="beside"),
+        helper.make_node("Conv", ["v", "c"], ["w"], name="after"),
+    ]
+    graph = onnx.GraphProto(node=nodes)
+    found = ["made", "passed", "reader", "beside"]
+    assert nodes_touching_inputs(graph, ["reader"]) == found
+    assert nodes_touching_inputs(graph, ["after"]) == ["beside", "after"]
+    assert nodes_touching_inputs(graph, []) == []

@@ -1,5 +1,6 @@
 """What spares the most sensitive layers: here, in NNCF, and in ONNX Runtime's quantizer."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,12 +33,24 @@ def excluded_layers(worst: Sequence[Sensitivity], plan: Plan) -> list[str]:
     return list(dict.fromkeys(hosts[name] for record in worst for name in record.layers))
 
 
-def ignored_scopes(layers: Sequence[str], nodes: Mapping[str, Sequence[str]] | None) -> Any:
+def ignored_scopes(
+    layers: Sequence[str],
+    nodes: Mapping[str, Sequence[str]] | None,
+    touching: Sequence[str] = (),
+) -> dict[str, Any]:
     """What NNCF and ONNX Runtime take, in JSON's types.
+
+    NNCF rounds what an operator reads for that operator; without it, nothing is rounded there.
+    OpenVINO splits a convolution with a bias in two and gives the node's name to the addition, so
+    patterns name both. In a torch model NNCF's names are paths of modules.
+
+    ONNX Runtime rounds a tensor if any node that it quantizes reads or writes it, and passes over
+    names that it does not find: modules would do nothing there.
 
     Args:
         layers: To leave in float.
         nodes: Names of each layer's ONNX nodes, ``None`` where the model was not exported.
+        touching: Nodes that touch the activations to be spared.
 
     Returns:
         ``names_are``, which says what the names are; ``layers``; ``without_node``, layers that no
@@ -45,12 +58,15 @@ def ignored_scopes(layers: Sequence[str], nodes: Mapping[str, Sequence[str]] | N
         ``nodes_to_exclude``, of ONNX Runtime's ``quantize_static``.
     """
     nodes = nodes or {}
-    names = [node for layer in layers for node in nodes.get(layer, ())] or list(layers)
-    missing = [layer for layer in layers if not nodes.get(layer)]
+    named = [node for layer in layers for node in nodes.get(layer, ())]
+    if named:
+        patterns = [f"^{re.escape(name)}(/WithoutBiases)?$" for name in named]
+    else:
+        patterns = [rf"^{re.escape(name.replace('.', '/'))}/\w+/\d+$" for name in layers]
     return {
-        "names_are": "modules" if len(missing) == len(layers) else "nodes of the float ONNX graph",
+        "names_are": "nodes of the float ONNX graph" if named else "modules",
         "layers": list(layers),
-        "without_node": missing,
-        "nncf_ignored_scope": {"names": names},
-        "nodes_to_exclude": names,
+        "without_node": [layer for layer in layers if not nodes.get(layer)],
+        "nncf_ignored_scope": {"patterns": patterns},
+        "nodes_to_exclude": list(dict.fromkeys([*named, *touching])) if named else [],
     }

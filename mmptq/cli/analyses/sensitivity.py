@@ -1,7 +1,9 @@
 """Which quantizers hurt: one by one, by stage, and what spares the worst."""
 
 import argparse
+import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from rich.console import Group, RenderableType
 from mmptq.algorithms import RangeCalibration
 from mmptq.analysis import set_lp_ranges
 from mmptq.analysis.sensitivity import (
+    Sensitivity,
     SensitivityReport,
     add_metrics,
     measure_sensitivity,
@@ -29,7 +32,7 @@ from mmptq.errors import ConfigError
 from mmptq.fileio import atomic_write, plain
 from mmptq.models import Plan, QuantModel
 from mmptq.registry import OBJECTIVES, build
-from mmptq.runner.onnx_nodes import onnx_nodes
+from mmptq.runner.float_graph import float_graph
 
 
 class SensitivityAnalysis(Analysis):
@@ -77,6 +80,12 @@ class SensitivityAnalysis(Analysis):
             metavar="N",
             help="how many quantizers the overrides and exclusion lists spare (default: 5)",
         )
+        add(
+            "--onnx",
+            type=Path,
+            metavar="FILE",
+            help="write the float ONNX graph, too, whose nodes the exclusion lists name",
+        )
 
     def check(self, args: Arguments) -> None:
         """Numbers, the objective, and what --checkpoint is."""
@@ -87,6 +96,10 @@ class SensitivityAnalysis(Analysis):
         ):
             if value < least:
                 raise ConfigError(f"{key} {value}: must be {least} or more")
+        if args.onnx and importlib.util.find_spec("onnx") is None:
+            raise ConfigError(f"--onnx {args.onnx}: needs onnx; pip install 'mmptq[onnx]'")
+        if args.onnx and not args.onnx.resolve().parent.is_dir():
+            raise ConfigError(f"--onnx {args.onnx}: there is no folder {args.onnx.parent}")
         built = build(OBJECTIVES, {"type": args.objective}, "--objective")
         if not isinstance(built, OutputDistance):
             raise ConfigError(
@@ -143,11 +156,10 @@ class SensitivityAnalysis(Analysis):
         plan = context.model.plan
         assert plan is not None
         qconfig = sparing_qconfig(worst, plan, plain(runner.cfg.qconfig))
-        layers = excluded_layers(worst, plan)
         results[run.label] = {
             **report.to_dict(),
             "stages": [vars(stage) for stage in sum_by_stage(report.records)],
-            "sparing": {"qconfig": qconfig, **ignored_scopes(layers, onnx_nodes(runner, layers))},
+            "sparing": {"qconfig": qconfig, **_exclusions(run, worst, plan)},
         }
 
     def show(self, args: Arguments, results: Results, path: Path) -> RenderableType:
@@ -163,6 +175,23 @@ class SensitivityAnalysis(Analysis):
             ]
             shown += _written(label, results[label]["sparing"], path)
         return Group(*shown)
+
+
+def _exclusions(run: Run, worst: Sequence[Sensitivity], plan: Plan) -> dict[str, Any]:
+    """What spares the worst in other tools; the graph that it is for, where it is asked for."""
+    layers = excluded_layers(worst, plan)
+    exported = float_graph(run.runner)
+    if exported is None:
+        return ignored_scopes(layers, None)
+    from mmptq.export.export import write
+    from mmptq.export.nodes import nodes_by_layer, nodes_touching_inputs
+
+    if run.args.onnx:
+        write(exported, run.args.onnx)
+    nodes = nodes_by_layer(exported.graph, layers)
+    readers = excluded_layers([record for record in worst if record.which == "act"], plan)
+    reading = [node for layer in readers for node in nodes[layer]]
+    return ignored_scopes(layers, nodes, nodes_touching_inputs(exported.graph, reading))
 
 
 def _quantized_model(run: Run) -> QuantModel:

@@ -1,5 +1,6 @@
 """What spares the worst layers, in the forms of three tools."""
 
+import re
 from typing import Any
 
 from mmptq.analysis.sensitivity.exclude import excluded_layers, ignored_scopes, sparing_qconfig
@@ -40,11 +41,23 @@ def test_other_tools_leave_out_whole_layers(make_context: MakeContext) -> None: 
 
 def test_names_are_those_of_nodes_where_they_are_known() -> None:
     layers = ["a", "b"]
-    found = ignored_scopes(layers, {"a": ["/a/Conv", "/a_1/Conv"], "b": []})
+    found = ignored_scopes(layers, {"a": ["/a/Conv", "/a_1/Conv"], "b": []}, ["/a/Conv", "/Add"])
     assert found["names_are"] == "nodes of the float ONNX graph"
-    assert found["nodes_to_exclude"] == ["/a/Conv", "/a_1/Conv"]
-    assert found["nncf_ignored_scope"] == {"names": ["/a/Conv", "/a_1/Conv"]}
+    assert found["nodes_to_exclude"] == ["/a/Conv", "/a_1/Conv", "/Add"]
     assert found["layers"] == layers and found["without_node"] == ["b"]
-    for nothing in (None, {}, {"a": [], "b": []}):
+    patterns = [re.compile(text) for text in found["nncf_ignored_scope"]["patterns"]]
+    for known in ("/a/Conv", "/a_1/Conv", "/a/Conv/WithoutBiases"):
+        assert sum(bool(pattern.match(known)) for pattern in patterns) == 1
+    for other in ("/Add", "/a/Conv_1", "/model/a/Conv"):
+        assert not any(pattern.match(other) for pattern in patterns)
+
+
+def test_modules_are_paths_for_nncf_and_nothing_for_onnxruntime() -> None:
+    layers = ["neck.convs.0.conv", "b"]
+    for nothing in (None, {}, {"neck.convs.0.conv": [], "b": []}):
         found = ignored_scopes(layers, nothing)
-        assert found["names_are"] == "modules" and found["nodes_to_exclude"] == layers
+        assert found["names_are"] == "modules" and found["without_node"] == layers
+        assert found["nodes_to_exclude"] == []
+        first, _ = (re.compile(text) for text in found["nncf_ignored_scope"]["patterns"])
+        assert first.match("neck/convs/0/conv/conv2d/0")
+        assert not first.match("neck/convs/0/conv/act/relu/0")

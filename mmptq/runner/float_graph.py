@@ -1,7 +1,7 @@
-"""Names of the ONNX nodes that the layers of a model become, as tools/export.py writes them."""
+"""The ONNX graph of a run's float model, as tools/export.py makes it."""
 
 import importlib.util
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from mmengine.logging import print_log
 
@@ -9,13 +9,15 @@ from mmptq.errors import MmptqError
 from mmptq.runner.exporting import test_images
 from mmptq.runner.measuring_runner import MeasuringRunner
 
+if TYPE_CHECKING:
+    import onnx
 
-def onnx_nodes(runner: MeasuringRunner, layers: Iterable[str]) -> dict[str, list[str]] | None:
-    """The nodes of each layer in the graph of the float model, which is not written.
+
+def float_graph(runner: MeasuringRunner) -> "onnx.ModelProto | None":
+    """The graph of the float model, which is not written.
 
     Args:
         runner: With the prepared model, and its test built.
-        layers: Module names in the detector.
 
     Returns:
         ``None`` where onnx is not installed or the model cannot be exported.
@@ -24,12 +26,10 @@ def onnx_nodes(runner: MeasuringRunner, layers: Iterable[str]) -> dict[str, list
         return None
     from mmptq.export.export import export_float
     from mmptq.export.kinds import make_part
-    from mmptq.export.nodes import nodes_by_layer
 
     model = runner.model.eval()
     try:
-        exported = export_float(model, make_part(model.model), test_images(runner, 1)[0])
+        return export_float(model, make_part(model.model), test_images(runner, 1)[0])
     except MmptqError as error:
         print_log(f"modules are named in place of ONNX nodes: {error}", logger="current")
         return None
-    return nodes_by_layer(exported.graph, layers)
