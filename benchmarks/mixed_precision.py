@@ -71,9 +71,9 @@ def draw(cells: Mapping[str, Cell], path: Path) -> None:
                     if points:
                         axes.plot(x, y, style, color=colour, ms=4, label=f"{name}, {kind}")
             axes.axhline(100 * cells[model]["bbox_mAP"], color="0.6", lw=0.8)
-            axes.set(xscale="log", xlabel=label, ylabel="mAP", title=model if not column else "")
-            if column:
-                axes.legend(fontsize=6)
+            axes.set(xlabel=label, ylabel="mAP", title=model if not column else "")
+            if not column:
+                axes.legend(fontsize=6, loc="lower right")
     save_figure(figure, path)
 
 

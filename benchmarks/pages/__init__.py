@@ -4,6 +4,7 @@ from pages import (
     cifar10,
     deploy,
     lapq,
+    mixed,
     prose,
     prose_lapq,
     prose_methods,
@@ -12,5 +13,7 @@ from pages import (
     reconstruction,
 )
 
-GRIDS = lapq.GRIDS | cifar10.GRIDS | reconstruction.GRIDS | deploy.GRIDS | recipes.GRIDS
+GRIDS = (
+    lapq.GRIDS | cifar10.GRIDS | reconstruction.GRIDS | deploy.GRIDS | recipes.GRIDS | mixed.GRIDS
+)
 FIGURES = prose.FIGURES | prose_lapq.FIGURES | prose_methods.FIGURES | prose_recipes.FIGURES

@@ -4,15 +4,20 @@ from pages.grid import Grid, Vars
 
 UNIFORM = ("W8A8", "W6A6", "W4A8", "W4A4", "W2A4")
 BUDGETS = ("W6A6", "W4A4", "W3A4")
-RUNS: dict[tuple[str, str], Vars] = {
-    **{("uniform", bits): {"run": f"uniform_{bits.lower()}"} for bits in UNIFORM},
-    **{
-        (f"as many {unit} as", bits): {"run": f"{cost}_{bits.lower()}"}
-        for cost, unit in (("size_mb", "MB"), ("gbops", "GBOPs"))
-        for bits in BUDGETS
-    },
-}
-METHODS = {"MMSE": "mmse", "GPTQ": "gptq", "Bit-shrinking": "bitshrink"}
+COSTS = {"size_mb": "MB", "gbops": "GBOPs"}
+METHODS = {"MMSE": "mmse", "Bit-shrinking": "bitshrink"}
+# Collapsed, or dearer to measure than they are worth.
+NOT_MEASURED = {"yolox_nano": ("uniform_w4a8", "uniform_w2a4", "gbops_w3a4")}
+
+
+def runs(model: str) -> dict[tuple[str, str], Vars]:
+    """The rows."""
+    found = {("uniform", bits): f"uniform_{bits.lower()}" for bits in UNIFORM}
+    for cost, unit in COSTS.items():
+        found |= {(f"{unit} of", bits): f"{cost}_{bits.lower()}" for bits in BUDGETS}
+    left_out = NOT_MEASURED.get(model, ())
+    rows: dict[tuple[str, str], Vars] = {("float", "32"): {"name": "{model}"}}
+    return rows | {label: {"run": run} for label, run in found.items() if run not in left_out}
 
 
 def of_model(model: str, methods: tuple[str, ...]) -> Grid:
@@ -22,14 +27,15 @@ def of_model(model: str, methods: tuple[str, ...]) -> Grid:
         ("mean bits", {**mmse, "text": "W{w_bits:g}A{a_bits:g}"}),
         ("MB", {**mmse, "text": "{size_mb:.2f}"}),
         ("GBOPs", {**mmse, "text": "{gbops:.1f}"}),
-        *(
-            (f"mAP, {name}", {"method": METHODS[name], "text": "{bbox_mAP:.1f}"})
-            for name in methods
-        ),
+        *((name, {"method": METHODS[name], "text": "{bbox_mAP:.1f}"}) for name in methods),
     ]
-    return Grid(
-        ("", "bits"),
-        RUNS,
-        columns,
-        {"file": "mixed_precision", "name": "{model}/{method}/{run}", "model": model},
-    )
+    place = {"file": "mixed_precision", "name": "{model}/{method}/{run}", "model": model}
+    return Grid(("", "bits"), runs(model), columns, place)
+
+
+GRIDS = {
+    "mixed_demo": of_model("retinanet_digits", ("MMSE",)),
+    "mixed_retinanet": of_model("RetinaNet-R18", ("MMSE", "Bit-shrinking")),
+    "mixed_faster_rcnn": of_model("Faster R-CNN-R18", ("MMSE", "Bit-shrinking")),
+    "mixed_yolox": of_model("yolox_nano", ("MMSE", "Bit-shrinking")),
+}

@@ -154,8 +154,15 @@ def test_nncf_knows_modules_by_these_patterns() -> None:
     from nncf.torch.function_hook.nncf_graph.nncf_graph_builder import build_nncf_graph
     from nncf.torch.function_hook.wrapper import wrap_model
 
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Conv2d(4, 4, 1)).eval()
-    graph = build_nncf_graph(wrap_model(torch.nn.Sequential(model)), torch.randn(1, 3, 4, 4))
-    scopes = ignored_scopes(["0.1"], None)
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.Sequential(*(torch.nn.Conv2d(3, 3, 1) for _ in range(2)))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layers(x)
+
+    graph = build_nncf_graph(wrap_model(Net().eval()), torch.randn(1, 3, 4, 4))
+    scopes = ignored_scopes(["layers.1"], None)
     scope = IgnoredScope(**scopes["nncf_ignored_scope"])
-    assert get_ignored_node_names_from_ignored_scope(scope, graph) == {"0/1/conv2d/0"}
+    assert get_ignored_node_names_from_ignored_scope(scope, graph) == {"layers/1/conv2d/0"}
