@@ -132,4 +132,4 @@ def save_json(
         "results": results,
     }
     with atomic_write(path) as file:
-        file.write(json.dumps(content, indent=1).encode())
+        file.write(json.dumps(content, indent=1, default=str).encode())
