@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from pages.choices import which_recipe
 from pages.cifar10 import GRIDS as CIFAR10_LAPQ
+from pages.diagrams import equalization, which_recipe
 from pages.lapq import GRIDS as LAPQ
 from pages.measured import cells_of, cells_over_seeds, mean_cell
 from pages.svg import Panel, Values, chart
@@ -212,5 +212,14 @@ def bias_correction() -> str:
 
 PICTURES: dict[str, Callable[[], str]] = {
     made.__name__: made
-    for made in (results, ranges, gptq, reconstruction, lapq, bias_correction, which_recipe)
+    for made in (
+        results,
+        ranges,
+        equalization,
+        bias_correction,
+        gptq,
+        lapq,
+        reconstruction,
+        which_recipe,
+    )
 }

@@ -1,5 +1,6 @@
-"""The figure of docs/start/which_recipe.md: questions from the top down, the first yes decides."""
+"""Diagrams of the docs that show no figures: boxes and arrows."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
@@ -59,16 +60,17 @@ CHOICES = (
 ELSE = ("none of these, or too much is lost", "tools/analyze.py sensitivity: which layers hurt")
 
 
+# What a link's factor does to channel c.
+LINK = (
+    ("first layer", "weight and bias of channel c: ÷ s"),
+    ("nothing, ReLU, pooling", "channel c: ÷ s"),
+    ("second layer", "weights that read channel c: × s"),
+)
+
+
 def which_recipe() -> str:
-    """From what is wanted to a recipe."""
-    height = ROW * len(CHOICES) + HIGH + 2 * EDGE
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
-        f'viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="t">',
-        f'<title id="t">{escape(_summary())}</title>',
-        f"<style>{STYLE}{OWN_STYLE}</style>",
-        f'<rect class="page" width="{WIDTH}" height="{height}" rx="6"/>',
-    ]
+    """From what is wanted to a recipe: questions from the top down, the first yes decides."""
+    parts = []
     for number, choice in enumerate(CHOICES):
         top = EDGE + number * ROW
         parts += _box(EDGE, top, "box", choice.question, choice.detail)
@@ -76,16 +78,40 @@ def which_recipe() -> str:
         parts += _arrow(EDGE + BOX, top + HIGH / 2, ANSWER - EDGE - BOX, 0, "yes")
         parts += _arrow(EDGE + BOX / 2, top + HIGH, 0, ROW - HIGH, "no")
     parts += _box(EDGE, EDGE + len(CHOICES) * ROW, "box", *ELSE)
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    summary = "Which recipe: " + "; ".join(f"{c.question}: {c.recipe}" for c in CHOICES)
+    return _page(parts, ROW * len(CHOICES) + HIGH + 2 * EDGE, summary)
 
 
-def _summary() -> str:
-    return "Which recipe: " + "; ".join(f"{c.question}: {c.recipe}" for c in CHOICES)
+def equalization() -> str:
+    """What moves from one layer to the next."""
+    gap = 2 * EDGE
+    wide = (WIDTH - 2 * EDGE - (len(LINK) - 1) * gap) // len(LINK)
+    parts = []
+    for number, texts in enumerate(LINK):
+        x = EDGE + number * (wide + gap)
+        parts += _box(x, EDGE, "box", *texts, wide=wide)
+        if number:
+            parts += _arrow(x - gap, EDGE + HIGH / 2, gap, 0, "")
+    summary = "A link: " + ", ".join(": ".join(texts) for texts in LINK) + "; the same output"
+    return _page(parts, HIGH + 2 * EDGE, summary)
 
 
-def _box(x: float, y: float, style: str, first: str, second: str, kind: str = "title") -> list[str]:
+def _page(parts: Sequence[str], height: int, summary: str) -> str:
+    head = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
+        f'viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="t">',
+        f'<title id="t">{escape(summary)}</title>',
+        f"<style>{STYLE}{OWN_STYLE}</style>",
+        f'<rect class="page" width="{WIDTH}" height="{height}" rx="6"/>',
+    ]
+    return "\n".join([*head, *parts, "</svg>"]) + "\n"
+
+
+def _box(
+    x: float, y: float, style: str, first: str, second: str, kind: str = "title", wide: int = BOX
+) -> list[str]:
     return [
-        f'<rect class="{style}" x="{x}" y="{y}" width="{BOX}" height="{HIGH}" rx="8"/>',
+        f'<rect class="{style}" x="{x}" y="{y}" width="{wide}" height="{HIGH}" rx="8"/>',
         f'<text class="ink title {kind}" x="{x + 14}" y="{y + 24}">{escape(first)}</text>',
         f'<text class="soft" x="{x + 14}" y="{y + 44}">{escape(second)}</text>',
     ]
@@ -95,7 +121,6 @@ def _arrow(x: float, y: float, right: float, down: float, text: str) -> list[str
     end_x, end_y = x + right, y + down
     head = f"M{end_x - 6} {end_y - 5}l6 5l-6 5" if right else f"M{end_x - 5} {end_y - 6}l5 6l5 -6"
     place = (x + right / 2 - 10, y - 6) if right else (x + 10, y + down / 2 + 4)
-    return [
-        f'<path class="arrow" d="M{x} {y}L{end_x} {end_y}{head}"/>',
-        f'<text class="soft" x="{place[0]:.1f}" y="{place[1]:.1f}">{text}</text>',
-    ]
+    arrow = f'<path class="arrow" d="M{x} {y}L{end_x} {end_y}{head}"/>'
+    label = f'<text class="soft" x="{place[0]:.1f}" y="{place[1]:.1f}">{text}</text>'
+    return [arrow, label] if text else [arrow]
