@@ -42,7 +42,7 @@ CHOICES = (
         "4 bits, and more of them where they are needed",
         "a budget in MB, or in lost mAP",
         "mixed_gptq",
-        "bits of each tensor; gptq and minutes more, no labels",
+        "bits of each tensor; gptq and minutes more, reads labels",
     ),
     Choice(
         "4 bits everywhere",
