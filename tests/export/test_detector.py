@@ -95,7 +95,7 @@ def test_a_quantized_detector(
     assert found.agreement >= found.float64_agreement - 0.1
     assert found.score_difference < 0.05 and found.distance is None
     network = SessionNetwork(open_session(paths[0], runtime, threads=1), part.inputs)
-    # Whatever the rounding of this CPU makes of random weights, the model gives what the file gives.
+    # Whatever rounding makes of random weights on this CPU, the model gives what the file gives.
     boxes, scores, labels = (output[0] for output in network(*part.arguments(examples[1])))
     there = labels >= 0
     with part.computed_by(network, examples[1]):
