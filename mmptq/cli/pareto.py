@@ -17,7 +17,7 @@ from mmptq.analysis import BitWidths
 from mmptq.analysis.figures import new_figure, save_figure
 from mmptq.errors import ConfigError
 from mmptq.evaluation import ResultRow, render
-from mmptq.evaluation.result_table import format_metric, is_fraction, metric_keys, title
+from mmptq.evaluation.result_table import format_metric, in_points, metric_keys, title
 from mmptq.fileio import atomic_write
 from mmptq.models import QConfig
 from mmptq.runner.settings import CalibrationSettings
@@ -101,8 +101,7 @@ def pareto_table(points: Sequence[Point], reference: ResultRow | None, key: str 
         value = None if key is None else point.get(key)
         drop = "-"
         if best is not None and value is not None:
-            scale = 100 if is_fraction(key or "") else 1
-            drop = f"{scale * (value - best):+.1f}"
+            drop = f"{in_points(value - best, key or ''):+.1f}"
         bits = f"W{point['w_bits']:g}A{point['a_bits']:g}"
         budget = "-" if point["curve"] == UNIFORM_CURVE else point["like"]
         costs = (f"{point['size_mb']:.3g}", f"{point['gbops']:.4g}")
@@ -126,9 +125,7 @@ def draw_pareto(
         axes = figure.add_subplot(1, 2, column + 1)
         _draw_curves(axes, points, cost, key)
         if reference is not None and key in reference.metrics:
-            axes.axhline(
-                _in_points(key, reference.metrics[key]), color="0.5", ls=":", label="float"
-            )
+            axes.axhline(in_points(reference.metrics[key], key), color="0.5", ls=":", label="float")
         axes.set(xlabel=label, ylabel="" if key is None else title(key))
         if column == 0:
             axes.legend(fontsize=7)
@@ -140,7 +137,7 @@ def _draw_curves(axes: Axes, points: Sequence[Point], cost: str, key: str | None
         found = [point for point in points if point["curve"] == curve]
         found.sort(key=lambda point: point[cost])
         x = [point[cost] for point in found]
-        y = [_in_points(key, point.get(key or "") or 0.0) for point in found]
+        y = [in_points(point.get(key or "") or 0.0, key or "") for point in found]
         axes.plot(x, y, "o" if curve == UNIFORM_CURVE else "o-", markersize=4, label=curve)
         if curve == UNIFORM_CURVE:
             for a, b, point in zip(x, y, found, strict=True):
@@ -148,10 +145,6 @@ def _draw_curves(axes: Axes, points: Sequence[Point], cost: str, key: str | None
                     point["like"], (a, b), (3, -8), textcoords="offset points", fontsize=6
                 )
     axes.set_xscale("log")
-
-
-def _in_points(key: str | None, value: float) -> float:
-    return 100 * value if key is not None and is_fraction(key) else value
 
 
 def check_run(run: SweepRun) -> None:

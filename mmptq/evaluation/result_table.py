@@ -241,6 +241,11 @@ def is_fraction(key: str) -> bool:
     return _FRACTIONS.match(key.rpartition("/")[2]) is not None
 
 
+def in_points(value: float, key: str) -> float:
+    """A metric as the table shows it: a fraction in percent."""
+    return 100.0 * value if is_fraction(key) else value
+
+
 def is_absent(value: float, key: str) -> bool:
     """Whether there is no value; COCO's -1 says that there is no object of the kind."""
     return math.isnan(value) or (value < 0 and is_fraction(key))

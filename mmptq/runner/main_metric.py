@@ -7,7 +7,7 @@ from typing import Protocol
 from mmptq.engine import StageStore, float_form
 from mmptq.errors import MmptqError
 from mmptq.evaluation import FLOAT_METHOD, ResultRow
-from mmptq.evaluation.result_table import is_fraction, metric_keys
+from mmptq.evaluation.result_table import in_points, metric_keys
 from mmptq.models import QuantModel
 from mmptq.runner.settings import CalibrationSettings
 
@@ -54,5 +54,4 @@ class MainMetric:
         keys = metric_keys([ResultRow(FLOAT_METHOD, "-", 32, 32, metrics=self._float_metrics)])
         if not keys:
             raise MmptqError("the evaluator gives the float model no metric to choose by")
-        value = metrics.get(keys[0], 0.0)
-        return 100.0 * value if is_fraction(keys[0]) else value
+        return in_points(metrics.get(keys[0], 0.0), keys[0])

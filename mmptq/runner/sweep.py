@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmptq.algorithms import MixedPrecision
+from mmptq.algorithms.mixed_precision.mixed_precision import MMSE
 from mmptq.analysis import BitWidths
 from mmptq.evaluation import ResultRow
 from mmptq.registry import type_name
@@ -88,8 +89,7 @@ def _uniform(cfg: Config, bits: str) -> SweepRun:
         at = steps.index(mixed)
         # Its ranges, at whatever bits there are.
         observers = {key: mixed[key] for key in ("weight", "act") if key in mixed}
-        mmse = dict(type="LpNormObserver", p=2.0)
-        ranges = dict(type="RangeCalibration", **{**dict(weight=mmse, act=mmse), **observers})
+        ranges = {"type": "RangeCalibration", "weight": MMSE, "act": MMSE, **observers}
         run.calib_cfg.steps = [*steps[:at], ranges, *steps[at + 1 :]]
         run.calib_cfg.method = run.calib_cfg.method.removeprefix("mixed_")
     return SweepRun(f"uniform_{bits.lower()}", (), bits, run)
