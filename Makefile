@@ -11,7 +11,7 @@
 #
 # Settings, as in make install STACK=onedl TORCH='torch==2.12.0':
 #   STACK      upstream (mmengine, mmcv, mmdet) or onedl, their maintained fork
-#   TORCH      requirement that pip gets for torch; the environment remembers it
+#   TORCH      requirement that pip gets for torch; the default is the torch that is there
 #   TORCH_FLAGS  pip's flags for torch: --index-url https://download.pytorch.org/whl/cpu
 #   PYTHON     Python that makes the environment: 3.10 to 3.12, 3.10 or newer for onedl
 #   VENV       the environment's folder
@@ -24,7 +24,6 @@ SHELL := /bin/bash
 STACK ?= upstream
 VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 DOCS_VENV ?= .venv-docs
-TORCH ?= $(or $(shell cat $(VENV)/.torch 2>/dev/null),torch==2.13.0)
 TORCH_FLAGS ?=
 PYTEST_ARGS ?= -n 2
 
@@ -40,8 +39,16 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10 python; do \
 	sys.exit(not (3, 10) <= sys.version_info[:2] <= last)' 2>/dev/null && { echo "$$p"; break; }; done)
 
 PY := $(VENV)/bin/python
+# Torch of the Python $(1) as a requirement; empty where it has none.
+TORCH_OF = $(shell $(1) -c 'import importlib.metadata as m; \
+	print("torch==" + m.version("torch").split("+")[0])' 2>/dev/null)
+# What an environment holds, another that is made from it cannot see.
+BASE_TORCH = $(if $(shell $(PYTHON) -c 'import sys; sys.prefix == sys.base_prefix and print(1)' \
+	2>/dev/null),$(call TORCH_OF,$(PYTHON)))
+TORCH ?= $(or $(shell cat $(VENV)/.torch 2>/dev/null),$(call TORCH_OF,$(PY)),$(BASE_TORCH),torch==2.13.0)
 PIP := $(PY) -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.stamp-mmptq
+MMCV_TOOLS := $(wildcard tools/install_mmcv.py tools/mmcv_*.py)
 # The extra `docs` alone: pip would install mmptq and torch with it.
 DOCS_REQUIREMENTS = $(shell sed -n '/^docs = \[/,/^\]/s/^ *"\(.*\)",.*/\1/p' pyproject.toml)
 
@@ -52,12 +59,17 @@ help:
 
 install: $(INSTALLED)
 
+# An environment that is there is used as it is. A new one sees what PYTHON holds if torch, and so
+# perhaps mmcv, is among it.
+$(VENV)/.stamp-venv $(DOCS_VENV)/.stamp-venv: SHARED = $(if $(filter $(VENV)/%,$@),$(if \
+	$(filter $(BASE_TORCH),$(TORCH)),--system-site-packages))
 # Debian's Python may come without the part of venv that brings pip; pip itself can stand in.
 $(VENV)/.stamp-venv $(DOCS_VENV)/.stamp-venv:
 	@if [ -z '$(PYTHON)' ]; then echo 'no Python $(PYTHON_RANGE) on the path;' \
 		'name one: make install PYTHON=/path/to/python3.11'; exit 1; fi
-	@echo '== environment $(@D), made by $(PYTHON)'
-	@$(PYTHON) -m venv $(@D) >/dev/null 2>&1 || { $(PYTHON) -m venv --without-pip $(@D) && \
+	@echo '== environment $(@D), made by $(PYTHON) $(SHARED)'
+	@[ -x $(@D)/bin/python ] || $(PYTHON) -m venv $(SHARED) $(@D) >/dev/null 2>&1 || { \
+		$(PYTHON) -m venv --without-pip $(SHARED) $(@D) && \
 		$(PYTHON) -m pip --python $(@D)/bin/python install --quiet pip; }
 	@touch $@
 
@@ -66,12 +78,12 @@ $(VENV)/.torch: FORCE | $(VENV)/.stamp-venv
 	@[ "$$(cat $@ 2>/dev/null)" = '$(TORCH)' ] || echo '$(TORCH)' > $@
 
 $(VENV)/.stamp-torch: $(VENV)/.torch
-	@echo '== $(TORCH)'
+	@echo '== $(TORCH): what is there is used, the rest downloaded (the CPU build has 200 MB)'
 	@$(PIP) install $(TORCH_FLAGS) '$(TORCH)'
 	@touch $@
 
-$(VENV)/.stamp-mmcv: $(VENV)/.stamp-torch tools/install_mmcv.py
-	@echo '== mmcv with its operators'
+$(VENV)/.stamp-mmcv: $(VENV)/.stamp-torch $(MMCV_TOOLS)
+	@echo '== mmcv with its operators: compiled once, a minute or two'
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) tools/install_mmcv.py --stack $(STACK)
 	@touch $@
 

@@ -2,8 +2,8 @@
 
 mmcv publishes sources only, and pip's usual way of building them (in isolation, where torch cannot
 be seen) yields an mmcv without operators, or none at all. This script builds it against the torch
-of the running Python, lets pip keep the wheel, and checks that the operators load. A kept wheel
-that was built without operators, or against another torch, is dropped and built again.
+of the running Python, in a few joined units, checks that the operators load, and keeps the wheel
+for the next environment with the same torch, in the folder MMPTQ_CACHE or ~/.cache/mmptq.
 
     python tools/install_mmcv.py [--stack upstream|onedl] [--force]
 """
@@ -11,28 +11,21 @@ that was built without operators, or against another torch, is dropped and built
 import argparse
 import importlib.metadata
 import importlib.util
-import os
-import queue
-import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 
-from mmcv_build_log import BUILD_TOOLS, BuildProgress, Display, cores, hint_for
+from mmcv_build_log import BUILD_TOOLS, Display, hint_for
+from mmcv_wheels import Pip, build_wheel, fetch, keep_wheel, kept_wheels
 
 # Distribution and requirement of each stack's mmcv; both import as `mmcv`.
 STACKS = {
     "upstream": ("mmcv", "mmcv==2.1.0"),
     "onedl": ("onedl-mmcv", "onedl-mmcv>=2.3,<2.4"),
 }
-# A file that includes torch's headers takes the compiler up to this much memory.
-GIB_PER_JOB = 2
 
 # Loads the extension alone: a fault elsewhere (in OpenCV, say) must not be taken for its own.
 _STATE_CODE = """
@@ -124,92 +117,8 @@ def _fits(requirement: str) -> bool:
     return version is not None and wanted.specifier.contains(version, prereleases=True)
 
 
-def _memory_gib() -> float:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    except (ValueError, OSError, AttributeError):
-        return float("inf")
-
-
-def _lines_of(process: "subprocess.Popen[str]") -> Iterator[str]:
-    """The process's lines as they come, and an empty string about once a second in between."""
-    lines: queue.Queue[str | None] = queue.Queue()
-
-    def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.put(line)
-        lines.put(None)
-
-    threading.Thread(target=read, daemon=True).start()
-    while True:
-        try:
-            line = lines.get(timeout=1.0)
-        except queue.Empty:
-            line = ""
-        if line is None:
-            return
-        yield line
-
-
-def pip_install(requirement: str, log: Path, display: Display) -> BuildProgress | None:
-    """Run pip and show its progress.
-
-    Args:
-        requirement: What to install.
-        log: File that gets pip's whole output.
-        display: Where the progress goes.
-
-    Returns:
-        What was done, ``None`` where pip failed.
-    """
-    command = [sys.executable, "-m", "pip", "install", "-v", "--no-input", "--progress-bar", "off"]
-    command += ["--no-build-isolation", "--no-deps", "--force-reinstall", requirement]
-    env = dict(os.environ, MMCV_WITH_OPS="1", PYTHONUNBUFFERED="1")
-    env.setdefault("MAX_JOBS", str(max(1, min(cores(), int(_memory_gib() // GIB_PER_JOB)))))
-    progress = BuildProgress()
-    with (
-        log.open("w", encoding="utf-8") as file,
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=env,
-            start_new_session=True,
-        ) as process,
-    ):
-        try:
-            for line in _lines_of(process):
-                file.write(line)
-                progress.feed(line, time.monotonic())
-                display.show(progress, time.monotonic())
-        except KeyboardInterrupt:
-            # pip's children, the compilers, would go on without it.
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
-            raise
-    return progress if process.returncode == 0 else None
-
-
-def drop_cached_wheel(requirement: str) -> None:
-    """Take the wheel out of pip's cache, so that the next installation compiles.
-
-    Only the version that the requirement pins, or all of the distribution where it pins none.
-    """
-    name, _, version = requirement.partition("==")
-    name = re.split(r"[<>=!~]", name)[0].replace("-", "_")
-    # Fails where nothing is cached or the cache is off; both are fine.
-    subprocess.run(
-        [sys.executable, "-m", "pip", "cache", "remove", f"{name}-{version or '*'}"],
-        capture_output=True,
-        check=False,
-    )
-
-
 def install(stack: str, force: bool, log: Path, display: Display) -> int:
-    """Install the stack's mmcv, and build it anew if its operators do not load.
+    """Install the stack's mmcv: a wheel that fits if there is one, else one built here.
 
     Returns:
         The exit status: 0 when the operators load.
@@ -221,31 +130,52 @@ def install(stack: str, force: bool, log: Path, display: Display) -> int:
         return 1
     if not install_build_tools(display):
         return 1
-    if force:
-        drop_cached_wheel(requirement)
-    elif _fits(requirement) and operators_state() == "ok":
+    if not force and _fits(requirement) and operators_state() == "ok":
         display.line(f"mmcv {version_of(distribution)}: its operators load, nothing to do")
         return 0
-    display.line(f"installing {requirement} with its operators (tries pip's wheel cache first)")
-    done = pip_install(requirement, log, display)
-    state = operators_state() if done else ""
-    if done and done.compiling_since is None and _worth_rebuilding(state):
-        display.line(f"the wheel that pip had kept does not fit here ({state}): building it anew")
-        drop_cached_wheel(requirement)
-        done = pip_install(requirement, log, display)
-        state = operators_state() if done else ""
-    if not done:
-        return _explain_failure(log, display)
-    if state not in ("ok", "cpu-only"):
-        display.line(f"mmcv was built, but its operators do not load ({state}); log: {log}")
-        return 1
-    note = "" if state == "ok" else ", for the CPU alone although torch sees a GPU"
+    pip, keep = Pip(log, display), kept_wheels(stack)
+    if force:
+        shutil.rmtree(keep, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="mmcv-") as folder:
+        kept = sorted(keep.glob("*.whl"))[-1:]
+        if kept and _takes(pip, kept[0]):
+            return _report(distribution, display)
+        display.line(f"fetching {requirement}")
+        found = fetch(pip, requirement, Path(folder, "found"))
+        if found and found.suffix == ".whl":
+            if not force and _takes(pip, found):
+                return _report(distribution, display)
+            found = fetch(pip, requirement, Path(folder, "sources"), "--no-binary", distribution)
+        wheel = build_wheel(pip, found, Path(folder)) if found else None
+        if wheel is None or not _install_wheel(pip, wheel):
+            return _explain_failure(log, display)
+        state = operators_state()
+        if state not in ("ok", "cpu-only"):
+            display.line(f"mmcv was built, but its operators do not load ({state}); log: {log}")
+            return 1
+        keep_wheel(wheel, keep, display)
+    return _report(distribution, display)
+
+
+def _takes(pip: Pip, wheel: Path) -> bool:
+    """Install a wheel that was not built just now. Returns whether its operators load."""
+    pip.display.line(f"installing {wheel.name}")
+    state = operators_state() if _install_wheel(pip, wheel) else "pip refuses it"
+    if state == "ok" or (state == "cpu-only" and shutil.which("nvcc") is None):
+        return True
+    pip.display.line(f"this wheel does not fit here ({state}): building it")
+    return False
+
+
+def _install_wheel(pip: Pip, wheel: Path) -> bool:
+    return pip.run("install", "--force-reinstall", wheel)
+
+
+def _report(distribution: str, display: Display) -> int:
+    gpu_unused = ", for the CPU alone although torch sees a GPU"
+    note = gpu_unused if operators_state() == "cpu-only" else ""
     display.line(f"mmcv {version_of(distribution)}: its operators load{note}")
     return 0
-
-
-def _worth_rebuilding(state: str) -> bool:
-    return shutil.which("nvcc") is not None if state == "cpu-only" else state != "ok"
 
 
 def _explain_failure(log: Path, display: Display) -> int:

@@ -10,8 +10,9 @@ from typing import TextIO
 
 # mmcv 2.1.0's setup.py and mmengine 0.10 import pkg_resources, which setuptools is about to lose.
 BUILD_TOOLS = ("setuptools>=77,<80", "wheel", "ninja", "psutil", "packaging")
-# The operators' compilation in minutes, summed over all cores (mmcv 2.1.0, a server's cores).
-COMPILER_MINUTES = 18
+# The operators' compilation in seconds, summed over all cores (mmcv 2.1.0, a server's cores):
+# in joined units, and file by file. No unit takes less than torch's headers.
+JOINED_SECONDS, APART_SECONDS, HEADER_SECONDS = 75, 750, 20
 
 _CXX = r"(?:[\w./+-]*-)?(?:g\+\+|c\+\+|gcc|cc|clang\+*)"
 # What a log says, and what to do about it; the first that matches is shown.
@@ -59,8 +60,13 @@ def hint_for(log: str, command: str) -> str:
 
 @dataclass
 class BuildProgress:
-    """Reads pip's verbose output line by line; knows the phase and the files compiled so far."""
+    """Reads pip's verbose output line by line; knows the phase and the files compiled so far.
 
+    Args:
+        joined: Whether what compiles are units of many files.
+    """
+
+    joined: bool = False
     phase: str = "starting"
     done: int = 0
     total: int = 0
@@ -105,11 +111,18 @@ class BuildProgress:
                     self.compiling_since = now
                 return
 
+    def expected(self) -> float:
+        """Seconds that the compilation may take on this machine, before anything is known."""
+        seconds = (JOINED_SECONDS if self.joined else APART_SECONDS) / cores()
+        return max(HEADER_SECONDS, seconds)
+
     def seconds_left(self, now: float) -> float | None:
         """Estimated rest of the compilation in seconds; ``None`` while nothing is known."""
-        # The first files say little: several are under way that count as nothing yet.
-        if self.compiling_since is None or self.done < 4 or not self.total:
+        if self.compiling_since is None or not self.total:
             return None
+        # The first files say little: several are under way that count as nothing yet.
+        if self.joined or self.done < 4:
+            return max(0.0, self.expected() - (now - self.compiling_since)) or None
         per_file = (self.last_done_at - self.compiling_since) / self.done
         return max(0.0, per_file * (self.total - self.done) - (now - self.last_done_at))
 
@@ -159,10 +172,9 @@ class Display:
         if progress.phase == self._phase and now - self._shown_at < self.interval:
             return
         if progress.phase == "compiling" and self._phase != "compiling":
-            minutes = max(1, round(COMPILER_MINUTES / cores()))
             self.line(
-                f"compiling mmcv's operators once: about {minutes} minutes on {cores()} cores; "
-                "pip keeps the result for later environments"
+                f"compiling mmcv's operators once: about {progress.expected():.0f} s on "
+                f"{cores()} cores; the result is kept for later environments"
             )
         self._phase, self._shown_at = progress.phase, now
         text = progress.describe(now)

@@ -63,7 +63,7 @@ def test_time_left_is_proportional() -> None:
     progress = BuildProgress()
     progress.feed("  building 'mmcv._ext' extension", 100.0)
     progress.feed("  [3/16] " + COMPILE.format("nms"), 130.0)
-    assert progress.seconds_left(130.0) is None
+    assert progress.seconds_left(130.0) == pytest.approx(progress.expected() - 30.0)
     progress.feed("  [4/16] " + COMPILE.format("roi_align"), 140.0)
     # 4 files in 40 s: 12 more take 120 s, of which 5 have passed.
     assert progress.seconds_left(145.0) == pytest.approx(115.0)
@@ -71,6 +71,15 @@ def test_time_left_is_proportional() -> None:
         "mmcv: compiling [#####...............]  25% 4/16 files, 0:45 so far, 1:55 left"
     )
     assert progress.seconds_left(1000.0) == 0.0
+
+
+def test_joined_units_are_too_few_to_extrapolate() -> None:
+    progress = BuildProgress(joined=True)
+    assert progress.expected() < BuildProgress().expected()
+    progress.feed("  building 'mmcv._ext' extension", 100.0)
+    progress.feed("  [3/4] " + COMPILE.format("unit_2"), 110.0)
+    assert progress.seconds_left(110.0) == pytest.approx(progress.expected() - 10.0)
+    assert progress.seconds_left(1000.0) is None
 
 
 def test_counts_objects_where_ninja_is_missing() -> None:
