@@ -1,6 +1,7 @@
 # make install   a local environment in .venv with everything (the first time compiles mmcv's operators)
 # make demo      install, then quantize the detector that ships with the project and show the table
 # make test      install, then run the tests
+# make smoke     install, then run a part of the tests in a few minutes
 # make conformance   every recipe on every family of detectors; writes docs/families.md (an hour)
 # make lint      ruff: rules and format
 # make types     mypy
@@ -26,6 +27,10 @@ VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 DOCS_VENV ?= .venv-docs
 TORCH_FLAGS ?=
 PYTEST_ARGS ?= -n 2
+DEMO_DIR ?= work_dirs/demo
+# A part of every room, for many environments: a few minutes.
+SMOKE := tests/test_ops.py tests/observers tests/quantizers tests/models tests/adapters \
+	tests/test_reload.py tests/tools/test_quantize.py tests/tools/test_check_env.py tests/export
 
 ifeq ($(filter $(STACK),upstream onedl),)
 $(error STACK=$(STACK) is unknown: use STACK=upstream or STACK=onedl)
@@ -52,7 +57,7 @@ MMCV_TOOLS := $(wildcard tools/install_mmcv.py tools/mmcv_*.py)
 # The extra `docs` alone: pip would install mmptq and torch with it.
 DOCS_REQUIREMENTS = $(shell sed -n '/^docs = \[/,/^\]/s/^ *"\(.*\)",.*/\1/p' pyproject.toml)
 
-.PHONY: help install demo test conformance lint types check wheel docs clean clean-all FORCE
+.PHONY: help install demo test smoke conformance lint types check wheel docs clean clean-all FORCE
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -93,10 +98,13 @@ $(INSTALLED): $(VENV)/.stamp-mmcv pyproject.toml setup.py
 	@touch $@
 
 demo: install
-	$(PY) tools/quantize.py configs/demo/retinanet_w4a4_mmse.py --work-dir work_dirs/demo
+	$(PY) tools/quantize.py configs/demo/retinanet_w4a4_mmse.py --work-dir $(DEMO_DIR)
 
 test: install
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+smoke: install
+	$(PY) -m pytest $(PYTEST_ARGS) $(SMOKE)
 
 # The recipes of one family share its float model: they go to one worker.
 conformance: install

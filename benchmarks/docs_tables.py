@@ -45,6 +45,7 @@ COMMANDS = {
     "resnet20_reconstruction": "classification/reconstruction.py --models resnet20",
     "peers": "peers/compare.py mmdet::yolox/yolox_nano_8xb8-300e_coco.py "
     "--checkpoint yolox_nano_coco.pth --data-root data/coco_subset --images 32",
+    "versions": "versions.py",
     "resnet56_reconstruction": "classification/reconstruction.py --models resnet56 --iters 250",
 }
 BLOCK = re.compile(

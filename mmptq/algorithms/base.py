@@ -1,6 +1,8 @@
 """What a calibration step is, and how to add one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 from mmptq.engine import CalibrationContext
 from mmptq.evaluation import ModelProfile
@@ -36,6 +38,15 @@ class Step(ABC):
     def reads_accuracy(self) -> bool:
         """Whether the step measures the model's accuracy."""
         return False
+
+    @property
+    def judged_by(self) -> Mapping[str, Any] | None:
+        """Config of the objective by which images that the step did not see judge what it learned.
+
+        Where they find it worse than the step's start, the runner keeps the start. ``None`` for
+        what does not fit itself to the images.
+        """
+        return None
 
     def check_model(self, plan: Plan, profile: ModelProfile, qconfig: QConfig) -> None:  # noqa: B027
         """Refuse what cannot work for this model, before any long work.

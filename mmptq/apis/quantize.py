@@ -147,7 +147,8 @@ def _given_runner(
         raise ConfigError(f"data = {data!r}: a built model needs a data loader")
     complete_recipe(cfg)
     settings = CalibrationSettings.parse(cfg.calib_cfg)
-    given = Given(model, GivenImages(data, settings.num_images), evaluate)
+    images = GivenImages(data, settings.num_images + settings.images_to_judge)
+    given = Given(model, images, evaluate)
     # What the runner asks a config for, where the given model and images take its place.
     unused = {"type": "Given"}
     cfg.model = {"type": "mmptq.QuantDetector", "detector_type": type(model).__name__}

@@ -62,6 +62,7 @@ class CalibrationContext:
         qconfig: What the model's plan was made from, as it stands in the config.
         profile: Of the float model, where it was counted.
         accuracy: Measures the model, where there is something to measure with.
+        check_images: Images that no step sees, where there are any.
         statistics_seconds: How long collecting the activation statistics took, all times together.
     """
 
@@ -74,6 +75,7 @@ class CalibrationContext:
     qconfig: Mapping[str, Any] | None = None
     profile: ModelProfile | None = None
     accuracy: Accuracy | None = None
+    check_images: CalibrationSet | None = None
     statistics_seconds: float = 0.0
     _statistics: dict[str, StreamingStatistics] | None = field(default=None, repr=False)
 

@@ -100,6 +100,15 @@ def _is_bits(value: Any) -> bool:
     return _is_number(value) and 0 < value <= 64
 
 
+def _is_verdict(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and all(_is_text(value.get(key)) for key in ("step", "objective"))
+        and _is_whole(value.get("images"))
+        and all(key in value and _METRIC[0](value[key]) for key in ("before", "after"))
+    )
+
+
 _DICT: _Rule = (lambda value: isinstance(value, Mapping), "an object")
 _LIST: _Rule = (lambda value: isinstance(value, list), "a list")
 _TEXT: _Rule = (_is_text, "a string")
@@ -127,6 +136,10 @@ _CALIBRATION: dict[str, _Rule] = {
     "steps": _LIST,
     "qconfig": _DICT,
     "labels": (lambda value: isinstance(value, bool), "true or false"),
+    "verdicts": (
+        lambda value: isinstance(value, list) and all(map(_is_verdict, value)),
+        "a list of objects with step, objective, images, before and after",
+    ),
 }
 _TEST = {
     "dataset": _TEXT,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mmptq.evaluation.result_table import format_seconds
+from mmptq.evaluation.verdict import Verdict
 from mmptq.report.mixed import mixed_choices
 from mmptq.report.run import Run
 from mmptq.report.searches import interpolation_curve, search_curve
@@ -25,6 +26,8 @@ def recipe_section(run: Run) -> Section:
     parts = [f"<ol>{''.join(_step(step) for step in run.steps)}</ol>"] if run.steps else []
     if run.row is not None and run.row.seconds is not None:
         parts.append(paragraph(f"The calibration took {format_seconds(run.row.seconds)}.", "dim"))
+    for verdict in map(Verdict.from_json, run.results.calibration.get("verdicts", ())):
+        parts.append(paragraph(f"{verdict}.", "" if verdict.kept else "note"))
     for kind in dict.fromkeys(step["type"] for step in run.steps):
         found = _LOGGED[kind](run) if kind in _LOGGED else unit_curves(run, kind)
         if found:

@@ -14,11 +14,13 @@ from mmptq.evaluation import FLOAT_METHOD, ModelCost, ResultRow, Results, model_
 from mmptq.evaluation.cost import FLOAT_BITS
 from mmptq.evaluation.row import count_vanished, plain_metrics
 from mmptq.evaluation.test_set import describe_test_set
+from mmptq.evaluation.verdict import Verdict
 from mmptq.fileio import plain
 from mmptq.models import PLAN_KEY, Plan
 from mmptq.registry import RUNNERS
 from mmptq.runner.checked_runner import CheckedRunner
 from mmptq.runner.explain import explain_collapse
+from mmptq.runner.judging import judge
 from mmptq.runner.main_metric import MainMetric
 
 T = TypeVar("T")
@@ -33,6 +35,9 @@ class CalibrationRunner(CheckedRunner):
     Every finished stage is kept in ``<work_dir>/stages``; with ``resume`` a killed run goes on and
     ends in the same result.
     """
+
+    # What images that no step saw say of each step that learns.
+    verdicts: tuple[Verdict, ...] = ()
 
     def calibrate(self) -> Results:
         """Quantize the model and measure it.
@@ -58,10 +63,14 @@ class CalibrationRunner(CheckedRunner):
         self.prepare_model(context)
         self._baseline_row(results, context)
         self._recipe_row(results, context)
+        results.calibration["verdicts"] = [verdict.to_json() for verdict in self.verdicts]
         if self.rank == 0:
             results.to_json(Path(self.work_dir) / "results.json")
         self.call_hook("after_calibrate", results=results)
         self.logger.info(f"\n{results.to_text()}")
+        for verdict in self.verdicts:
+            if not verdict.kept:
+                self.logger.warning(f"{self.settings.method}: {verdict}")
         lines = explain_collapse(context, results, self.cfg.qconfig, self.work_dir)
         self.call_hook("after_explain", lines=lines)
         self.call_hook("after_run")
@@ -132,10 +141,13 @@ class CalibrationRunner(CheckedRunner):
             self.model.set_bits(Plan.from_tensor(saved["state"][PLAN_KEY]))
             self.model.load_state_dict(saved["state"])
             seconds = saved["seconds"]
+            self.verdicts = tuple(map(Verdict.from_json, saved["verdicts"]))
         for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
             if index > done:
                 seconds += self._run_step(step, context, index)
-                store.save(stage, {"state": self.model.state_dict(), "seconds": seconds})
+                state = self.model.state_dict()
+                verdicts = [verdict.to_json() for verdict in self.verdicts]
+                store.save(stage, {"state": state, "seconds": seconds, "verdicts": verdicts})
                 if index > 0:
                     store.drop(stages[index - 1])
             if step.changes_activations:
@@ -143,10 +155,13 @@ class CalibrationRunner(CheckedRunner):
         return seconds
 
     def _run_step(self, step: Step, context: CalibrationContext, index: int) -> float:
+        start = time.perf_counter()
+        judged = judge(step, context)
         # Every step starts from its own seed, so that a resumed run draws the same numbers.
         set_random_seed(self.settings.seed + index)
-        start = time.perf_counter()
         step.run(context)
+        if judged is not None:
+            self.verdicts = (*self.verdicts, judged.verdict())
         return time.perf_counter() - start
 
     def _quantized_row(self, method: str, context: CalibrationContext, stage: str) -> ResultRow:

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,7 +131,7 @@ class CheckedRunner(MeasuringRunner):
             self.plan = self.adapter.plan(self.qconfig)
         self.test_set = self._test_set()
         remove_leftovers(Path(self.work_dir) / "stages")
-        data = self._calibration_set()
+        data, check_images = self._calibration_sets()
         with float_model_on(data.paths[0]):
             check_activations(self.model, data)
         check_reached(self.model, self.plan, data)
@@ -156,6 +156,7 @@ class CheckedRunner(MeasuringRunner):
             self.record,
             plain(self.cfg.qconfig),
             self.profile,
+            check_images=check_images,
         )
 
     def _check_recipe(self, data: CalibrationSet) -> None:
@@ -204,24 +205,34 @@ class CheckedRunner(MeasuringRunner):
         check_truth(self._test_evaluator, test_set)
         return test_set
 
-    def _calibration_set(self) -> CalibrationSet:
-        """Read and check the calibration images."""
+    def _calibration_sets(self) -> tuple[CalibrationSet, CalibrationSet | None]:
+        """Read and check the calibration images, and those that judge what was learned of them."""
         dataset = self._calibration_dataset()
         self.adapter.check_dataset(dataset, "the calibration set")
         check_label_loader(dataset)
         check_classes(self.model.model, dataset, self.test_set)
         self._fit_to(len(dataset))
-        data = CalibrationSet(
+        settings = self.settings
+        read = partial(
+            CalibrationSet,
             dataset,
-            self.settings.num_images,
-            self.settings.seed,
-            self.settings.cache_gb,
-            Path(self.work_dir) / "stages",
-            self.settings.batch_size,
+            seed=settings.seed,
+            cache_gb=settings.cache_gb,
+            folder=Path(self.work_dir) / "stages",
+            batch_size=settings.batch_size,
         )
+        data = read(num_images=settings.num_images)
         self._warn_about_overlap(data.paths)
         self.calibration_images = describe_test_set(dataset) | {"chosen": data.paths}
-        return data
+        left = len(dataset) - settings.num_images
+        wanted = min(settings.images_to_judge, left)
+        if settings.images_to_judge and not left:
+            print_log(
+                "the calibration images are all there are: none is left to judge what the recipe "
+                "learns of them (calib_cfg.check_images)",
+                logger="current",
+            )
+        return data, read(num_images=wanted, skip=settings.num_images) if wanted else None
 
     def _calibration_dataset(self) -> BaseDataset:
         return build_dataset(calibration_dataset_cfg(self.cfg), "the calibration set")

@@ -24,6 +24,8 @@ class CalibrationSettings:
         eval_float: Whether the float model is evaluated first.
         cache_gb: Memory budget of the decoded calibration images, in GiB; the rest spills to disk.
         batch_size: Calibration images that go through the network together; classifiers only.
+        check_images: Images beside these on which learned steps must do better than their start; as
+            many as there are, 0 for no check.
         units: Patterns of module names: what they match is reconstructed as a whole, in place of
             the blocks that are found by structure.
     """
@@ -36,7 +38,14 @@ class CalibrationSettings:
     eval_float: bool = True
     cache_gb: float = 4.0
     batch_size: int = 1
+    check_images: int = 8
     units: tuple[str, ...] = ()
+
+    @property
+    def images_to_judge(self) -> int:
+        """How many images beside the calibration images the recipe has a use for."""
+        learns = any(step.judged_by is not None for step in self.steps)
+        return self.check_images if learns else 0
 
     @classmethod
     def parse(cls, cfg: Mapping[str, Any]) -> "CalibrationSettings":
@@ -59,6 +68,7 @@ class CalibrationSettings:
         _check_whole(cfg, "num_images", 1)
         _check_whole(cfg, "batch_size", 1)
         _check_whole(cfg, "seed", 0)
+        _check_whole(cfg, "check_images", 0)
         units = _check_names(cfg.get("units", ()))
         for key in ("baseline", "eval_float"):
             check_bool(cfg.get(key, True), f"calib_cfg.{key}")

@@ -99,6 +99,11 @@ class JointSearch(Step):
         """Where the objective does."""
         return self._reads_loss
 
+    @property
+    def judged_by(self) -> Mapping[str, Any]:
+        """What it minimises."""
+        return self.objective
+
     def run(self, context: CalibrationContext) -> None:
         """Change the steps of the model's quantizers."""
         space = SearchSpace(context.model, **self.space)  # type: ignore[arg-type]

@@ -105,6 +105,11 @@ class Reconstruction(Step):
         self.crop = crop
         self.log_interval = log_interval or max(self.iters // 40, 1)
 
+    @property
+    def judged_by(self) -> Mapping[str, Any]:
+        """The outputs that predictions are made of; units know nothing of them."""
+        return {"type": "LastStageDistance"}
+
     def defaults(self, preset: str) -> dict[str, Any]:
         """What ``preset`` stands for.
 

@@ -34,6 +34,7 @@ class CalibrationSet:
         cache_gb: Memory budget for decoded images, the rest spills to ``folder``.
         folder: For spilled images.
         batch_size: Images in a batch; the last one may be smaller.
+        skip: How many images of the same order are left out before the first: another set has them.
 
     Raises:
         CalibrationDataError: The set is empty or too small, an image is missing or unreadable, or
@@ -49,8 +50,9 @@ class CalibrationSet:
         cache_gb: float,
         folder: str | Path,
         batch_size: int = 1,
+        skip: int = 0,
     ) -> None:
-        self.indices = choose_images(len(dataset), num_images, seed)
+        self.indices = choose_images(len(dataset), skip + num_images, seed)[skip:]
         self.paths = [image_path(dataset, i) for i in self.indices]
         check_files(plain_files(dataset, self.indices))
         own = list(range(get_rank(), num_images, get_world_size()))
