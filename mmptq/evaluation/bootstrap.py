@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -20,6 +21,21 @@ from mmptq.evaluation.resampling import CategoryMatches, Draws
 Track = Callable[[Iterable[int]], Iterable[int]]
 
 _BLOCK = 2**20  # numbers in an array over draws: 8 MB, which stay in a processor's cache
+
+
+class Resampled(Protocol):
+    """A model's figure on resampled images."""
+
+    num_images: int
+
+    @property
+    def numbers_a_draw(self) -> int:
+        """Size of the largest array that one draw takes."""
+        ...
+
+    def on_draws(self, draws: Draws) -> np.ndarray:
+        """Measure each draw, from 0 to 1."""
+        ...
 
 
 class ResampledMap:
@@ -82,7 +98,7 @@ class ResampledMap:
 
 
 def bootstrap(
-    models: Sequence[ResampledMap], samples: int, seed: int = 0, track: Track = iter
+    models: Sequence[Resampled], samples: int, seed: int = 0, track: Track = iter
 ) -> np.ndarray:
     """Draw images and measure every model on the same ones.
 
@@ -93,7 +109,7 @@ def bootstrap(
         track: Wraps the loop over blocks of draws, to show how far it is.
 
     Returns:
-        mAP from 0 to 1, ``(samples, models)``.
+        From 0 to 1, ``(samples, models)``.
     """
     generator = np.random.default_rng(seed)
     count = models[0].num_images

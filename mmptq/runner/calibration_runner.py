@@ -81,6 +81,35 @@ class CalibrationRunner(CheckedRunner):
         self.model.prepare(self.plan)
         context.activation_statistics()
 
+    def run_recipe(self, context: CalibrationContext) -> float:
+        """Run the steps on the prepared model, or reload what is finished of them.
+
+        Returns:
+            Seconds that they took, those of earlier attempts included.
+        """
+        steps, store = self.settings.steps, context.store
+        stages = [f"step_{i:02d}_{type(s).__name__}" for i, s in enumerate(steps)]
+        done = max((i for i, stage in enumerate(stages) if store.has(stage)), default=-1)
+        seconds = 0.0
+        if done >= 0:
+            saved = store.load(stages[done])
+            # A finished step may have chosen other bit-widths than the qconfig's.
+            self.model.set_bits(Plan.from_tensor(saved["state"][PLAN_KEY]))
+            self.model.load_state_dict(saved["state"])
+            seconds = saved["seconds"]
+            self.verdicts = tuple(map(Verdict.from_json, saved["verdicts"]))
+        for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
+            if index > done:
+                seconds += self._run_step(step, context, index)
+                state = self.model.state_dict()
+                verdicts = [verdict.to_json() for verdict in self.verdicts]
+                store.save(stage, {"state": state, "seconds": seconds, "verdicts": verdicts})
+                if index > 0:
+                    store.drop(stages[index - 1])
+            if step.changes_activations:
+                context.collect_again(f"statistics_{index:02d}")
+        return seconds
+
     def evaluate(self, method: str) -> dict[str, float]:
         """The test evaluator's metrics of the model as it is now.
 
@@ -124,35 +153,10 @@ class CalibrationRunner(CheckedRunner):
 
     def _recipe_row(self, results: Results, context: CalibrationContext) -> None:
         store, method = context.store, self.settings.method
-        seconds = self._run_recipe(context)
+        seconds = self.run_recipe(context)
         if not store.has("metrics_recipe"):
             store.save("metrics_recipe", {"metrics": self.evaluate(method), "seconds": seconds})
         self._add_row(results, self._quantized_row(method, context, "metrics_recipe"))
-
-    def _run_recipe(self, context: CalibrationContext) -> float:
-        """Run or reload the steps; the seconds that they took."""
-        steps, store = self.settings.steps, context.store
-        stages = [f"step_{i:02d}_{type(s).__name__}" for i, s in enumerate(steps)]
-        done = max((i for i, stage in enumerate(stages) if store.has(stage)), default=-1)
-        seconds = 0.0
-        if done >= 0:
-            saved = store.load(stages[done])
-            # A finished step may have chosen other bit-widths than the qconfig's.
-            self.model.set_bits(Plan.from_tensor(saved["state"][PLAN_KEY]))
-            self.model.load_state_dict(saved["state"])
-            seconds = saved["seconds"]
-            self.verdicts = tuple(map(Verdict.from_json, saved["verdicts"]))
-        for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
-            if index > done:
-                seconds += self._run_step(step, context, index)
-                state = self.model.state_dict()
-                verdicts = [verdict.to_json() for verdict in self.verdicts]
-                store.save(stage, {"state": state, "seconds": seconds, "verdicts": verdicts})
-                if index > 0:
-                    store.drop(stages[index - 1])
-            if step.changes_activations:
-                context.collect_again(f"statistics_{index:02d}")
-        return seconds
 
     def _run_step(self, step: Step, context: CalibrationContext, index: int) -> float:
         start = time.perf_counter()
