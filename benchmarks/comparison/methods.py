@@ -1,0 +1,108 @@
+"""The methods that are compared. A new one is an entry of ``METHODS``."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+Changes = Mapping[str, Mapping[str, Any]]
+
+
+class Method(NamedTuple):
+    """A recipe, and what is changed in it.
+
+    Args:
+        title: In tables.
+        recipe: Name of its file: in the model's own folder, else configs/_base_/calib's fast form
+            of it, else the plain one.
+        changes: Arguments of steps, by their types; those of steps that are not there do nothing.
+        without: Types of steps that are left out.
+        first: Steps before the recipe's.
+        last: Steps behind them.
+        baseline: Whether it chooses ranges alone, tensor by tensor: what a longer method must beat.
+    """
+
+    title: str
+    recipe: str
+    changes: Changes = {}
+    without: tuple[str, ...] = ()
+    first: tuple[Mapping[str, Any], ...] = ()
+    last: tuple[Mapping[str, Any], ...] = ()
+    baseline: bool = False
+
+
+def _searching_by(objective: str) -> Changes:
+    return {step: {"objective": {"type": objective}} for step in ("LpInterpolation", "JointSearch")}
+
+
+_L24 = {"type": "LpNormObserver", "p": 2.4}
+_KL = {
+    "type": "RangeCalibration",
+    "weight": {"type": "MinMaxObserver"},
+    "act": {"type": "KLObserver"},
+}
+_SHRINKING = {"type": "BitShrinking", "preset": "fast"}
+_BIAS = {"type": "BiasCorrection"}
+_RANDOM = {"type": "RandomRanges"}
+_LAYERWISE: Changes = {"LpInterpolation": {"interpolate": False}}
+
+METHODS = {
+    "minmax": Method("min-max", "minmax", baseline=True),
+    "moving_average": Method("moving average", "moving_average", baseline=True),
+    "percentile": Method("percentile", "percentile", baseline=True),
+    "mmse": Method("MMSE", "mmse", baseline=True),
+    "lp": Method("L_2.4", "lp", {"RangeCalibration": {"weight": _L24, "act": _L24}}, baseline=True),
+    "kld": Method("KL", "kl", baseline=True),
+    "aciq": Method("ACIQ", "aciq", baseline=True),
+    "mmse_bias": Method("MMSE, biases corrected", "mmse_bias"),
+    "mmse_equalized": Method("MMSE, equalized", "mmse_equalized"),
+    "gptq": Method("GPTQ", "gptq"),
+    "lapq": Method("LAPQ", "lapq"),
+    # Of the regions' heads in a detector of two stages; of all heads in others.
+    "lapq_no_labels": Method("LAPQ, no labels", "lapq", _searching_by("LastStageDistance")),
+    "adaround": Method("AdaRound", "adaround"),
+    "brecq": Method("BRECQ", "brecq"),
+    "qdrop": Method("QDrop", "qdrop"),
+    "direct": Method("Bit-shrinking, direct", "bitshrink", {"BitShrinking": {"mode": "direct"}}),
+    "progressive": Method(
+        "Bit-shrinking, progressive", "bitshrink", {"BitShrinking": {"mode": "progressive"}}
+    ),
+    "bitshrink": Method("Bit-shrinking", "bitshrink"),
+    "lapq_bitshrink": Method("LAPQ, Bit-shrinking", "lapq", last=(_SHRINKING,)),
+    # Parts of LAPQ, as in the paper's tables 3 and 4.
+    "random": Method(
+        "random ranges", "lapq", without=("LpInterpolation", "JointSearch"), first=(_RANDOM,)
+    ),
+    "lapq_layerwise": Method("LAPQ, layer-wise L_p", "lapq", _LAYERWISE, without=("JointSearch",)),
+    "lapq_quadratic": Method("LAPQ, quadratic", "lapq", without=("JointSearch",)),
+    "lapq_from_random": Method(
+        "LAPQ from random ranges", "lapq", without=("LpInterpolation",), first=(_RANDOM,)
+    ),
+    "lapq_from_kld": Method(
+        "LAPQ from KL's ranges, no labels",
+        "lapq",
+        _searching_by("LastStageDistance"),
+        without=("LpInterpolation",),
+        first=(_KL,),
+    ),
+    "lapq_from_layerwise": Method("LAPQ from layer-wise L_p", "lapq", _LAYERWISE),
+    "bias_mmse": Method("MMSE, weights' means corrected", "mmse", first=(_BIAS,)),
+    "lapq_bias": Method("LAPQ, weights' means corrected during it", "lapq", first=(_BIAS,)),
+    "lapq_then_bias": Method("LAPQ, weights' means corrected after it", "lapq", last=(_BIAS,)),
+}
+# What runs without --methods: the others are parts of these, or variants.
+DEFAULT_METHODS = (
+    "minmax",
+    "percentile",
+    "mmse",
+    "lp",
+    "kld",
+    "aciq",
+    "gptq",
+    "lapq",
+    "lapq_no_labels",
+    "adaround",
+    "brecq",
+    "qdrop",
+    "direct",
+    "progressive",
+    "bitshrink",
+)
