@@ -2,7 +2,7 @@
 
 import argparse
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +16,11 @@ def new_parser(description: str | None) -> argparse.ArgumentParser:
     )
 
 
-def add_bccd(parser: argparse.ArgumentParser, models: Sequence[str]) -> None:
-    """Where BCCD and its float models lie, and which to measure."""
-    parser.add_argument("--data-root", default="data/bccd", help="BCCD in COCO form")
-    parser.add_argument(
-        "--checkpoints", default="checkpoints/bccd", help="folder of the float models"
-    )
-    parser.add_argument("--models", nargs="+", choices=models, default=list(models))
-
-
 def add_cells(parser: argparse.ArgumentParser, name: str) -> None:
     """The file of the measured cells."""
     path = ROOT / f"benchmarks/results/{name}.json"
     parser.add_argument("--json", type=Path, default=path, help="file of the cells")
     parser.add_argument("--print-only", action="store_true", help="print the table as it stands")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """``--options KEY=VALUE ...``, see :func:`parse_options`."""
-    parser.add_argument(
-        "--options", nargs="*", default=[], metavar="KEY=VALUE", help="of the method: a trial"
-    )
 
 
 def parse_options(options: Iterable[str]) -> dict[str, Any]:

@@ -38,15 +38,10 @@ from mmptq.leaderboard.runs import Run
 BENCHMARKS = ROOT / "benchmarks"
 BOARD = ROOT / "docs/leaderboard.md"
 COMMANDS = {
-    "bccd_observers": "bccd_observers.py",
-    "default_recipe": "default_recipe.py --observers mmse minmax "
-    "--variants channels channels+bias channels+gptq",
-    "bccd_reconstruction": "reconstruction/bccd.py --no-trials",
-    "resnet20_reconstruction": "classification/reconstruction.py --models resnet20",
+    "methods_demo": "methods.py --models demo_retinanet demo_faster_rcnn --markdown",
     "peers": "peers/compare.py mmdet::yolox/yolox_nano_8xb8-300e_coco.py "
     "--checkpoint yolox_nano_coco.pth --data-root data/coco_subset --images 32",
     "versions": "versions.py",
-    "resnet56_reconstruction": "classification/reconstruction.py --models resnet56 --iters 250",
 }
 BLOCK = re.compile(
     r"^(?P<indent> *)<!-- table: (?P<name>.+?) -->\n(?P<old>.*?)^ *<!-- end -->\n",

@@ -43,6 +43,8 @@ def project_runs() -> Iterator[tuple[str, str, Results]]:
             parts = source.parts(name)
             if parts is None:
                 continue
+            if "labels" in cell:
+                parts["labels"] = cell["labels"]
             identity = (test, *(str(parts.get(key)) for key in DECIDES))
             if identity in seen:
                 continue

@@ -8,6 +8,11 @@ from typing import Any, NamedTuple
 BITS = r"W(?P<w>\d+)A(?P<a>\d+)"
 BCCD = {"dataset": "CocoDataset", "annotations": ["data/bccd/annotations/val.json"], "images": 72}
 CIFAR10 = {"dataset": "CIFAR10", "annotations": ["data/cifar10"], "images": 10000}
+DEEPPCB = {
+    "dataset": "CocoDataset",
+    "annotations": ["data/deeppcb/annotations/val.json"],
+    "images": 500,
+}
 COCO = {"dataset": "CocoDataset", "annotations": ["data/coco_val416"], "images": 1200}
 COCO_SUBSET = {"dataset": "CocoDataset", "annotations": ["data/coco_subset"], "images": 188}
 DEMO = {"dataset": "CocoDataset", "annotations": ["demo/annotations/val.json"], "images": 120}
@@ -22,6 +27,14 @@ DEMO_MODELS = {
     "faster_rcnn": "faster_rcnn_digits",
     "demo_retinanet": "retinanet_digits",
     "demo_faster_rcnn": "faster_rcnn_digits",
+}
+# Names that methods had before benchmarks/methods.py.
+METHOD_NAMES = {
+    "lp": "l2.4",
+    "kld": "kl",
+    "gptq": "mmse+gptq",
+    "mmse_bias": "mmse+bias",
+    "lapq_bitshrink": "lapq+bitshrink",
 }
 # Neither an objective nor the iterations of others matter to them.
 RANGES_ONLY = ("minmax", "mmse", "l2.4", "kl", "aciq")
@@ -40,6 +53,7 @@ class Source(NamedTuple):
         test: The test set, in the form of results.json.
         known: What the pattern's groups leave open.
         models: Names of the float weights where the file has others.
+        methods: Names of methods, the same.
         key: Of the cell's metric, in percent; None: they are named as evaluators name them.
         metric: What ``key`` is.
         label: Parts of the method's name, templates over the groups; those whose groups a cell has
@@ -51,6 +65,7 @@ class Source(NamedTuple):
     test: dict[str, Any]
     known: Mapping[str, Any]
     models: Mapping[str, str] = {}
+    methods: Mapping[str, str] = {}
     key: str | None = None
     metric: str = "bbox_mAP"
     label: tuple[str, ...] = ("{method}",)
@@ -65,6 +80,7 @@ class Source(NamedTuple):
         if "w" in parts:
             parts.setdefault("a", parts["w"])
         parts["model"] = self.models.get(parts["model"], parts["model"])
+        parts["method"] = self.methods.get(parts["method"], parts["method"])
         if parts["method"] in RANGES_ONLY:
             parts |= {"setting": "", "labels": False}
             parts.pop("objective", None)
@@ -74,7 +90,7 @@ class Source(NamedTuple):
 
 
 def _searches(row: str) -> bool:
-    """Whether a row of lapq/tables.py has a step that reads the objective."""
+    """Whether a row of LAPQ's tables has a step that reads the objective."""
     return bool({"lw", "joint"}.intersection(row.split("+")))
 
 
@@ -85,7 +101,7 @@ def _filled(templates: Iterable[str], parts: Mapping[str, Any]) -> Iterator[str]
 
 
 def lapq(models: str, mapped: Mapping[str, str], test: dict[str, Any], distorted: str) -> Source:
-    """Of lapq/tables.py: ``distorted`` is the name's part of the calibration images."""
+    """LAPQ's tables on detectors: ``distorted`` is the name's part of the calibration images."""
     return Source(
         "lapq",
         rf"(?P<model>{models})_w4a4_(?:mmse|lapq){distorted}/(?P<scope>\w+)/(?P<w>\d+)/(?P<a>\d+)/"
@@ -97,6 +113,20 @@ def lapq(models: str, mapped: Mapping[str, str], test: dict[str, Any], distorted
         key="metric",
         label=("{method}", " by {objective}", ", each {group}", ", {bounds}")
         + ((" (distorted images)",) if distorted else ()),
+    )
+
+
+def methods(models: str, test: dict[str, Any], images: int = 32) -> Source:
+    """What benchmarks/methods.py measured, on so many calibration images by default."""
+    return Source(
+        "methods",
+        rf"(?P<model>{models})(?:_(?P<images_are>distorted))?/(?P<method>[^/]+)/"
+        rf"(?:(?P<scope>\w+)-)?{BITS}/seed(?P<seed>\d+)(?:/(?P<images>\d+) images)?",
+        test,
+        {"images": images},
+        {**BCCD_MODELS, **DEMO_MODELS},
+        METHOD_NAMES,
+        label=("{method}", " ({images_are} images)"),
     )
 
 
@@ -129,6 +159,11 @@ def runtime_map(models: str, test: dict[str, Any], real: bool) -> Source:
 
 # In the order of trust: a cell that an earlier source has, too, is that source's.
 SOURCES = [
+    methods("demo_retinanet|demo_faster_rcnn", DEMO),
+    methods("bccd_retinanet|bccd_faster_rcnn", BCCD),
+    methods("deeppcb_retinanet|deeppcb_faster_rcnn", DEEPPCB),
+    methods("yolox_nano", COCO),
+    methods("resnet20|resnet56", CIFAR10, 1024),
     Source(
         "bccd_reconstruction",
         rf"(?P<model>[^/]+)/(?:(?P<scope>\w+)-)?{BITS}/(?P<setting>[^/]+)/"

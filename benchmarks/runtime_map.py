@@ -2,7 +2,7 @@
 
 One cell is one run of the product: a model, bit-widths, a runtime. The model is calibrated for the
 runtime's rules (`qconfig.target`) by the default recipe, exported whole, and measured through the
-runtime by its config's own evaluator. Models and data as in benchmarks/default_recipe.py; cells
+runtime by its config's own evaluator. Models and data as in benchmarks/methods.py; cells
 that the JSON file holds are not measured again.
 
   python benchmarks/runtime_map.py --data data --models demo_retinanet --columns W8A8 W4A4
@@ -11,6 +11,7 @@ that the JSON file holds are not measured again.
 import argparse
 import copy
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from typing import Any
 import torch
 from arguments import ROOT, add_cells, new_parser
 from cells import Cells
-from default_recipe import COLUMNS, MODELS, Model, main_metric, read_model_config
+from comparison.columns import COLUMNS, find_columns
+from comparison.models import DEFAULT_MODELS, MODELS, main_figure
+from comparison.places import Places, read_model_config
 from silence import quiet
 from torch import Tensor
 
@@ -35,8 +38,10 @@ RUNTIMES = ("openvino", "onnxruntime")  # with targets of the same names
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, default=ROOT / "data")
-    for name, known in (("models", MODELS), ("columns", COLUMNS), ("runtimes", RUNTIMES)):
-        parser.add_argument(f"--{name}", nargs="+", choices=list(known), default=list(known))
+    add = parser.add_argument
+    add("--models", nargs="+", choices=list(MODELS), default=list(DEFAULT_MODELS))
+    for name, known in (("columns", COLUMNS), ("runtimes", RUNTIMES)):
+        add(f"--{name}", nargs="+", choices=list(known), default=list(known))
     parser.add_argument("--images", type=int, default=32, help="calibration images")
     parser.add_argument("--checked", type=int, default=32, help="images compared one by one")
     parser.add_argument(
@@ -58,7 +63,7 @@ def main() -> None:
             for column in args.columns:
                 for runtime in args.runtimes:
                     name = cell_name(args, model, column, runtime)
-                    compute = partial(measure, args, MODELS[model], column, runtime)
+                    compute = partial(measure, args, model, column, runtime)
                     print(name, cells.measure(name, compute), flush=True)
     print_table(cells, args)
 
@@ -67,7 +72,7 @@ def cell_name(args: argparse.Namespace, model: str, column: str, runtime: str) -
     return "/".join((model, column, runtime, *sorted(args.target_options)))
 
 
-def measure(args: argparse.Namespace, model: Model, column: str, runtime: str) -> dict[str, Any]:
+def measure(args: argparse.Namespace, model: str, column: str, runtime: str) -> dict[str, Any]:
     """One run: calibrated, exported, measured."""
     with tempfile.TemporaryDirectory() as work_dir, quiet():
         runner = make_runner(args, model, column, runtime, work_dir)
@@ -78,9 +83,9 @@ def measure(args: argparse.Namespace, model: Model, column: str, runtime: str) -
         exact = evaluate_in_float64(runner)
     wrong = len(found.saturated)
     return {
-        "simulated": main_metric(simulated.metrics, model),
-        "real": main_metric(real.metrics, model),
-        "float64": main_metric(exact, model),
+        "simulated": percent(simulated.metrics, model),
+        "real": percent(real.metrics, model),
+        "float64": percent(exact, model),
         "images": found.images,
         "close": found.close,
         "float64_close": found.float64_close,
@@ -90,6 +95,11 @@ def measure(args: argparse.Namespace, model: Model, column: str, runtime: str) -
         "wrong_layers": wrong,
         "mb": [round(size, 2) for size in (found.float_megabytes, found.megabytes)],
     }
+
+
+def percent(metrics: Mapping[str, Any], model: str) -> float:
+    """The model's main metric."""
+    return round(main_figure(metrics, MODELS[model].metric), 2)
 
 
 def evaluate_in_float64(runner: CalibrationRunner) -> dict[str, float]:
@@ -107,12 +117,13 @@ def evaluate_in_float64(runner: CalibrationRunner) -> dict[str, float]:
 
 
 def make_runner(
-    args: argparse.Namespace, model: Model, column: str, runtime: str, work_dir: str
+    args: argparse.Namespace, model: str, column: str, runtime: str, work_dir: str
 ) -> CalibrationRunner:
-    cfg = read_model_config(args.data, model, work_dir)
-    weight, act = (dict(num_bits=bits) for bits in COLUMNS[column])
+    cfg = read_model_config(model, Places(args.data), work_dir)
     options = dict.fromkeys(args.target_options, True)
-    cfg.qconfig = dict(scope="full", weight=weight, act=act, target=dict(type=runtime, **options))
+    (bits,) = find_columns([column])
+    qconfig = bits.qconfig({"scope": "full"})
+    cfg.qconfig = {**qconfig, "target": dict(type=runtime, **options)}
     cfg.calib_cfg = dict(num_images=args.images, baseline=False, eval_float=False)
     complete_config(cfg)
     return CalibrationRunner.from_cfg(cfg)

@@ -4,6 +4,9 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from typing import Any
+
+from mmptq.runner import CalibrationRunner
 
 
 @contextlib.contextmanager
@@ -12,3 +15,10 @@ def quiet() -> Iterator[None]:
     logging.getLogger("mmengine").setLevel(logging.WARNING)
     with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
         yield
+
+
+def quietly(runner: CalibrationRunner, method: str) -> dict[str, Any]:
+    """The metrics of a runner's model, without what their evaluator prints."""
+    with quiet():
+        metrics = runner.evaluate(method)
+    return {key: value for key, value in metrics.items() if isinstance(value, float)}

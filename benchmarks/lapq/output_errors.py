@@ -14,39 +14,23 @@ import copy
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.runner import load_checkpoint
-from typing_extensions import override
 
 from mmptq.engine import LossEvaluator
-from mmptq.engine.incremental.objectives import CalibrationImage, OutputDistance
-from mmptq.registry import OBJECTIVES
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.prepare_config import set_data_root
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from arguments import new_parser  # noqa: E402
+from comparison.held_out import RecordedDistance  # noqa: E402
 
 # In the order of the adapters' outputs.
 KINDS = {
     2: ("scores", "boxes"),
     4: ("proposals' scores", "proposals' boxes", "regions' scores", "regions' boxes"),
 }
-
-
-@OBJECTIVES.register_module()
-class RecordedErrors(OutputDistance):
-    """Keeps the error of each kind of output."""
-
-    def __init__(self) -> None:
-        self.errors: list[list[float]] = []
-
-    @override
-    def value(self, image: CalibrationImage, outputs: Any) -> float:
-        self.errors.append(self.relative_errors(image, outputs))
-        return 0.0
 
 
 def main() -> None:
@@ -64,7 +48,7 @@ def main() -> None:
         runner = make_runner(args, work_dir)
         context = runner.setup()
         runner.model.prepare(runner.plan)
-        evaluator = LossEvaluator(context, {"type": "RecordedErrors"}, incremental=False)
+        evaluator = LossEvaluator(context, {"type": "RecordedDistance"}, incremental=False)
         for path in args.quantized:
             load_checkpoint(runner.model, path, map_location="cpu", strict=True)
             rows[path] = mean_errors(evaluator)
@@ -91,7 +75,7 @@ def make_runner(args: argparse.Namespace, work_dir: str) -> CalibrationRunner:
 def mean_errors(evaluator: LossEvaluator) -> list[float]:
     """Of each kind of output, over the images, as the model stands."""
     objective = evaluator.objective
-    assert isinstance(objective, RecordedErrors)
+    assert isinstance(objective, RecordedDistance)
     objective.errors.clear()
     evaluator()
     return [sum(column) / len(column) for column in zip(*objective.errors, strict=True)]

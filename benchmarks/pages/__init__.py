@@ -5,6 +5,7 @@ from pages import (
     deploy,
     lapq,
     mixed,
+    observers,
     prose,
     prose_lapq,
     prose_methods,
@@ -14,6 +15,12 @@ from pages import (
 )
 
 GRIDS = (
-    lapq.GRIDS | cifar10.GRIDS | reconstruction.GRIDS | deploy.GRIDS | recipes.GRIDS | mixed.GRIDS
+    lapq.GRIDS
+    | cifar10.GRIDS
+    | reconstruction.GRIDS
+    | deploy.GRIDS
+    | recipes.GRIDS
+    | mixed.GRIDS
+    | observers.GRIDS
 )
 FIGURES = prose.FIGURES | prose_lapq.FIGURES | prose_methods.FIGURES | prose_recipes.FIGURES

@@ -1,4 +1,4 @@
-"""docs/results_lapq.md on CIFAR-10: what benchmarks/classification/lapq.py measured."""
+"""docs/results_lapq.md on CIFAR-10: the cells of cifar10_lapq.json."""
 
 from pages.grid import Grid, Vars
 from pages.lapq import BASELINES, BEFORE_AND_AFTER, FLOAT, SHORT, STARTS, searched

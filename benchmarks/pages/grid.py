@@ -1,10 +1,11 @@
 """A table of measured cells, told as data: which cell stands where, and in what form."""
 
 from collections.abc import Mapping, Sequence
+from statistics import stdev
 from typing import Any, NamedTuple
 
 from mmptq.errors import MmptqError
-from pages.measured import Cell, cells_over_seeds, mean_cell
+from pages.measured import Cell, cells_of, cells_over_seeds, mean_cell
 
 Vars = dict[str, Any]
 Label = str | tuple[str, ...]
@@ -17,13 +18,16 @@ class Grid(NamedTuple):
 
     Variables that are known:
         file: Of the cells, without ``.json``.
-        name: Template of the cell's name, over all other variables, ``seed`` and ``choice``
-            (``, seed 1``; empty for seed 0). Several names: their texts are joined.
+        name: Template of the cell's name, over all other variables, ``seed``, ``choice``
+            (``, seed 1``; empty for seed 0) and ``slash`` (``/seed1``; the same). Several names:
+            their texts are joined.
+        pooled: Several names are one place: their cells are taken like those of several seeds.
         seeds: Of which the mean is shown; default: 0.
-        text: Template of what is shown, over the cell's keys: means over the seeds, ``{low[key]}``
-            and ``{high[key]}``, ``{count}`` of seeds, ``{each[key]}``: one value a seed
-            with one digit, ``{b}``:
-            ``**`` where the figure is its column's best.
+        minus: Template of the name of a cell whose figures are subtracted, if any.
+        text: Template of what is shown, over the cell's keys: means over the seeds, ``{low[key]}``,
+            ``{high[key]}`` and ``{std[key]}``, ``{count}`` of seeds, ``{each[key]}``: one value a
+            seed with one digit, ``{b}``: ``**`` where the figure is its column's best.
+        several: The same where there are several seeds; default: ``text``.
         best: Key whose largest value is the best of a column.
 
     Args:
@@ -64,13 +68,15 @@ class Grid(NamedTuple):
 
     def _figures(self, row: Vars, column: Vars) -> "_Figures":
         variables = {**self.all, **column, **row}
-        names = variables["name"]
-        found = []
-        for name in (names,) if isinstance(names, str) else names:
-            for _ in range(NESTED):
-                name = name.format_map(_Kept(variables))
-            found.append(cells_over_seeds(variables["file"], name, variables.get("seeds", (0,))))
-        return _Figures(variables, found)
+        names, file = variables["name"], variables["file"]
+        found = [
+            cells_over_seeds(file, _filled(name, variables), variables.get("seeds", (0,)))
+            for name in ((names,) if isinstance(names, str) else names)
+        ]
+        if variables.get("minus"):
+            less = cells_of(file)[_filled(variables["minus"], variables)]
+            found = [[_difference(cell, less) for cell in cells] for cells in found]
+        return _Figures(variables, [sum(found, [])] if variables.get("pooled") else found)
 
     def _refuse_empty(self, rows: Sequence[Sequence[str]]) -> None:
         first = len(self.corner)
@@ -82,6 +88,21 @@ class Grid(NamedTuple):
         ):
             if not any(column):
                 raise MmptqError(f"the column {heading} has no measured cell: mend its variables")
+
+
+def _filled(template: str, variables: Vars) -> str:
+    for _ in range(NESTED):
+        template = template.format_map(_Kept(variables))
+    return template
+
+
+def _difference(cell: Cell, less: Cell) -> Cell:
+    """Of the figures that both have; the others stay."""
+    return cell | {key: cell[key] - less[key] for key in less if _is_number(cell.get(key))}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
 
 
 class _Kept(dict[str, Any]):
@@ -113,10 +134,14 @@ class _Figures(NamedTuple):
         extremes = {
             "low": {key: min(values) for key, values in numbers.items()},
             "high": {key: max(values) for key, values in numbers.items()},
+            "std": {key: stdev(v) if len(v) > 1 else 0.0 for key, v in numbers.items()},
         }
         known = {**mean_cell(cells), **extremes, "each": each, "count": len(cells), "b": bold}
+        text = self.variables["text"]
+        if len(cells) > 1:
+            text = self.variables.get("several", text)
         try:
-            return self.variables["text"].format_map(known)
+            return text.format_map(known)
         except KeyError:
             return ""  # measured without this figure
 
@@ -125,7 +150,7 @@ def _numbers(cells: list[Cell]) -> dict[str, list[float]]:
     return {
         key: [cell[key] for cell in cells]
         for key, value in cells[0].items()
-        if isinstance(value, int | float) and all(key in cell for cell in cells)
+        if _is_number(value) and all(_is_number(cell.get(key)) for cell in cells)
     }
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/results_lapq.md that benchmarks/lapq/tables.py measured."""
+"""The tables of docs/results_lapq.md on detectors: the cells of lapq.json."""
 
 from pages.grid import Grid, Vars
 

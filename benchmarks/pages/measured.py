@@ -37,10 +37,13 @@ def cells_over_seeds(file: str, name: str, seeds: tuple[int, ...]) -> list[Cell]
 
     Args:
         file: See :func:`cells_of`.
-        name: With ``{seed}``, or with ``{choice}``, which is empty for seed 0.
+        name: With ``{seed}``, or with ``{choice}`` or ``{slash}``, which are empty for seed 0.
         seeds: Some may not be measured.
     """
-    names = (name.format(seed=s, choice=f", seed {s}" if s else "") for s in seeds)
+    names = (
+        name.format(seed=s, choice=f", seed {s}" if s else "", slash=f"/seed{s}" if s else "")
+        for s in seeds
+    )
     return [cells_of(file)[n] for n in dict.fromkeys(names) if n in cells_of(file)]
 
 

@@ -39,7 +39,7 @@ def ends(values: Iterable[float]) -> list[str]:
 
 
 def observed(model: str, *rest: str) -> float:
-    """Of bccd_observers.py, mAP."""
+    """Of bccd_observers.json, mAP."""
     return cells_of("bccd_observers")["/".join((model, *rest))]["bbox_mAP"]
 
 
@@ -50,7 +50,7 @@ def observed_change(model: str, start: str) -> float:
 
 
 def recipe_change(model: str, column: str, variant: str) -> float:
-    """Difference to float of default_recipe.py, mean over the seeds."""
+    """Difference to float of default_recipe.json, mean over the seeds."""
     found = cells_over_seeds("default_recipe", f"{model}/{column}/{variant}/seed{{seed}}", SEEDS)
     return mean_cell(found)["metric"] - cells_of("default_recipe")[model]["metric"]
 
@@ -66,7 +66,7 @@ def largest_loss(columns: Iterable[str], variant: str, but: Iterable[str] = ()) 
 
 
 def bccd(model: str, column: str, method: str) -> float:
-    """Of reconstruction/bccd.py, mAP, mean over the seeds."""
+    """Of bccd_reconstruction.json, mAP, mean over the seeds."""
     name = f"{model}/{column}/32x100x2/seed{{seed}}/{method}"
     return mean_cell(cells_over_seeds("bccd_reconstruction", name, SEEDS))["bbox_mAP"]
 
@@ -101,7 +101,7 @@ def less_without_dropping(file: str, key: str) -> list[float]:
 
 
 def top1(method: str, column: str, model: str = "resnet20") -> list[float]:
-    """Of classification/reconstruction.py, by seed."""
+    """Of cifar10_reconstruction.json, by seed."""
     end = "/250 iters" if model == "resnet56" and method not in ("mmse", "l2.4") else ""
     name = f"{model}/{column}/{method}/seed{{seed}}{end}"
     return [c["top1"] for c in cells_over_seeds("cifar10_reconstruction", name, SEEDS)]
@@ -109,6 +109,13 @@ def top1(method: str, column: str, model: str = "resnet20") -> list[float]:
 
 def top1_over(method: str, other: str, column: str, model: str = "resnet20") -> float:
     return mean(top1(method, column, model)) - mean(top1(other, column, model))
+
+
+def peak_gb(model: str) -> str:
+    """The most memory that a process took on BCCD, in GB."""
+    cells = cells_of("bccd_reconstruction")
+    most = max(c.get("peak_mb", 0) for name, c in cells.items() if name.startswith(f"{model}/"))
+    return one(most / 1000)
 
 
 def released(row: int, column: str) -> float:
@@ -204,6 +211,7 @@ FIGURES: dict[str, Figures] = {
     ],
     "recipe_w4a4": lambda: [one(largest_loss(["W4A4"], "mmse/channels+gptq", ["yolox_nano"]))],
     "reconstruction_2_bits": two_bit_drops,
+    "bccd_reconstruction_sizes": lambda: [*[None] * 3, peak_gb(RETINANET), peak_gb(FASTER)],
     "bit_shrinking_losses": bit_shrinking_losses,
     "within_a_point": lambda: (
         [

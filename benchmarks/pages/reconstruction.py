@@ -60,7 +60,49 @@ TRIALS = {
     for method in ("bitshrink", "direct")
     for options in ("", f" {DROPPING}")
 }
+CIFAR_COLUMNS = ("W4A4", "W3A3", "W2A4", "W2A2")
 DETECTOR_COLUMNS = ("W4A4", "W3A3", "W2A4", "backbone_neck-W4A4")
+
+
+METHODS = ("mmse", "adaround", "brecq", "qdrop", "direct", "progressive", "bitshrink")
+SEEDS = tuple(range(10))
+
+
+def on_bccd(model: str) -> Grid:
+    """MAP of every method and seconds of its cell, column by column."""
+    spread = "{bbox_mAP:.1f} ({low[bbox_mAP]:.1f} to {high[bbox_mAP]:.1f}, {count} seeds)"
+    seconds = {"text": "{seconds:.0f}", "seeds": (0,)}
+    columns = [
+        (heading, {"column": column, **shown})
+        for column in DETECTOR_COLUMNS
+        for heading, shown in ((column, {"several": spread}), ("s", seconds))
+    ]
+    rows: dict[str, Vars] = {"float": {"name": "{model}/float"}}
+    rows |= {method: {"method": method} for method in (*METHODS, "lapq+bitshrink")}
+    return Grid(("method",), rows, columns, {**BCCD, "model": model, "seeds": SEEDS})
+
+
+def on_cifar10(model: str, end: str = "") -> Grid:
+    """Top-1 of every method, and least and most seconds of its cells.
+
+    Args:
+        model: Its name in the cells.
+        end: Of the names of cells that iterate.
+    """
+    name = f"{CIFAR10['name']}{{end}}"
+    columns = [(column, {"column": column, "name": name}) for column in CIFAR_COLUMNS]
+    seconds = {
+        "name": tuple(name.replace("{column}", column) for column in CIFAR_COLUMNS),
+        "pooled": True,
+        "text": "{seconds:.0f}",
+        "several": "{low[seconds]:.0f}-{high[seconds]:.0f}",
+    }
+    rows: dict[str, Vars] = {"float": {"name": "{model}/float", "several": ""}}
+    rows |= {method: {"method": method, "end": ""} for method in ("mmse", "l2.4")}
+    rows |= {method: {"method": method} for method in METHODS[1:]}
+    spread = "{top1:.2f} ± {std[top1]:.2f} ({count})"
+    shared = {**CIFAR10, "model": model, "end": end, "seeds": SEEDS, "several": spread}
+    return Grid(("top-1",), rows, [*columns, ("seconds a cell", seconds)], shared)
 
 
 def with_and_without(text: str, loss: str) -> list[tuple[str, Vars]]:
@@ -104,6 +146,10 @@ GRIDS = {
         ],
         {},
     ),
+    "bccd_reconstruction_retinanet": on_bccd("RetinaNet-R18"),
+    "bccd_reconstruction_faster_rcnn": on_bccd("Faster R-CNN-R18"),
+    "resnet20_reconstruction": on_cifar10("resnet20"),
+    "resnet56_reconstruction": on_cifar10("resnet56", "/250 iters"),
     "bit_shrinking_trials": Grid(
         ("bits", "method"),
         TRIALS,
@@ -130,7 +176,7 @@ GRIDS = {
     ),
     "bit_shrinking_dropping_resnet20": Grid(
         ("top-1",),
-        {f"ResNet-20, {column}": {"column": column} for column in ("W4A4", "W3A3", "W2A4", "W2A2")},
+        {f"ResNet-20, {column}": {"column": column} for column in CIFAR_COLUMNS},
         with_and_without("{top1:.2f}", "{after:.1f}"),
         {
             **CIFAR10,

@@ -31,10 +31,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from arguments import ROOT, add_cells, new_parser
-from bccd_observers import quietly
 from cells import Cells
 from peers.raw_heads import RawHeads
 from peers.toolkits import RUNTIMES, TOOLKITS, Session, missing_packages
+from silence import quietly
 
 from mmptq.engine import CalibrationContext
 from mmptq.errors import ConfigError, MmptqError

@@ -14,8 +14,8 @@ from mmengine.runner import set_random_seed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bccd_observers import quietly
 from peers.toolkits import keep_to_cpus, measured
+from silence import quietly
 
 from mmptq.engine import CalibrationContext
 from mmptq.runner import CalibrationRunner

@@ -101,7 +101,7 @@ def test_every_cell_of_a_converted_file_is_in_a_run_or_is_a_float_models(runs):
     from run_sources import SOURCES
 
     found = {(file, name) for file, name, _ in project_runs.project_runs()}
-    for file in ("lapq", "cifar10_lapq", "demo_reconstruction", "peers", "runtime_map"):
+    for file in ("methods", "lapq", "cifar10_lapq", "demo_reconstruction", "peers", "runtime_map"):
         for name in cells_of(file):
             sources = [source for source in SOURCES if source.file == file]
             known = any(source.parts(name) for source in sources)

@@ -63,6 +63,22 @@ def test_a_place_may_show_two_cells_and_a_row_may_have_two_labels(grid):
     assert lines(table) == ["| 1 | 2 | 1, 2 |"]
 
 
+def test_a_difference_to_another_cell_and_a_text_for_several_seeds(grid):
+    shared = {**ALL, "minus": "{model}/float", "text": "{bbox_mAP:+.1f}"}
+    shared |= {"seeds": (0, 1), "several": "{bbox_mAP:+.1f} ± {std[bbox_mAP]:.2f}, {loss:.0f}"}
+    float_column = ("float", {"name": "net/float", "minus": None})
+    table = grid.Grid(("",), {"a": {}}, [float_column, W4, W2], shared)
+    assert lines(table) == ["| a | +40.0 | -8.9 ± 1.41, 2 | -30.0 |"]
+
+
+def test_pooled_cells_are_one_place(grid):
+    names = {"name": ("net/W4/a{choice}", "net/W4/b", "net/W9/a"), "pooled": True, "seeds": (0, 1)}
+    text = "{low[loss]:.0f} to {high[loss]:.0f}, {count}"
+    assert lines(grid.Grid(("",), {"a": names}, [W4], {**ALL, "text": text})) == [
+        "| a | 1 to 3, 3 |"
+    ]
+
+
 @pytest.mark.parametrize(
     ("rows", "columns", "named"),
     [
