@@ -35,7 +35,7 @@ class Column(NamedTuple):
                 is a protocol of its own: it decides everything else.
         """
         specs = {"weight": self.weight, "act": self.act}
-        own = given if self.scope is None else {"scope": self.scope}
+        own: dict[str, Any] = given if self.scope is None else {"scope": self.scope}
         quantized = {
             which: None if bits == FLOAT_BITS else {**(own.get(which) or {}), "num_bits": bits}
             for which, bits in specs.items()

@@ -58,13 +58,18 @@ class Group(NamedTuple):
 
     def mean(self, key: str) -> float | None:
         """Of a figure over the seeds; None where one lacks it."""
-        found = [figures.get(key) for figures in self.figures]
-        return None if None in found else mean(found)
+        found = [figures[key] for figures in self.figures if figures.get(key) is not None]
+        return mean(found) if len(found) == len(self.figures) else None
 
     def spread(self) -> tuple[float, float | None]:
         """Mean of the metric, and its standard deviation over the seeds where there are several."""
         values = self.values
         return mean(values), stdev(values) if len(values) > 1 else None
+
+    @property
+    def refused(self) -> int:
+        """How many of the cells have the start of a step that learned, since its end was worse."""
+        return sum(any(not v["kept"] for v in f.get("verdicts", ())) for f in self.figures)
 
     def draws(self, work_dir: Path) -> np.ndarray | None:
         """The metric's mean over the seeds on each draw of test images; None if one is not kept."""

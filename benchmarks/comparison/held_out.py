@@ -1,12 +1,11 @@
 """How far the heads' outputs are from the float model's, on images that calibration did not see."""
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from typing_extensions import override
 
 from mmptq.engine import CalibrationContext, CalibrationSet, LossEvaluator
-from mmptq.engine.data.calibration_set import choose_images
 from mmptq.engine.incremental.objectives import CalibrationImage, OutputDistance
 from mmptq.errors import CalibrationDataError
 from mmptq.registry import OBJECTIVES
@@ -37,26 +36,30 @@ class HeldOutDistance:
             that they are the same for every recipe of one seed.
 
     Raises:
-        CalibrationDataError: The set has fewer images than both together.
+        CalibrationDataError: Some of them would calibrate, or judge what a step learned.
     """
 
     def __init__(self, runner: CalibrationRunner, context: CalibrationContext, images: int) -> None:
         dataset = build_dataset(calibration_dataset_cfg(runner.cfg), "the calibration set")
         settings, size = runner.settings, len(dataset)
-        if settings.num_images + images > size:
+        seen = settings.num_images + settings.images_to_judge
+        if seen + images > size:
             raise CalibrationDataError(
-                f"the calibration set has {size} images, fewer than the {settings.num_images} "
-                f"that calibrate and {images} held out; give fewer by --images"
+                f"the calibration set has {size} images, fewer than the {seen} that the recipe "
+                f"sees and {images} held out; let it see fewer by --images"
             )
-        chosen = choose_images(size, size, settings.seed)[-images:]
-        folder = Path(runner.work_dir) / "stages"
         held_out = CalibrationSet(
-            dataset.get_subset(chosen), images, 0, 1.0, folder, settings.batch_size
+            dataset,
+            images,
+            settings.seed,
+            settings.cache_gb,
+            context.store.folder,
+            settings.batch_size,
+            skip=size - images,
         )
-        other = CalibrationContext(
-            context.model, context.adapter, held_out, context.store, context.track
+        self._evaluate = LossEvaluator(
+            replace(context, data=held_out), {"type": "RecordedDistance"}, incremental=False
         )
-        self._evaluate = LossEvaluator(other, {"type": "RecordedDistance"}, incremental=False)
 
     def __call__(self) -> tuple[float, list[float]]:
         """The distance of the model as it stands, and that of each kind of output.

@@ -81,6 +81,7 @@ def make_runner(cell: Cell, places: Places, folder: Path) -> CalibrationRunner:
         baseline=False,
         eval_float=False,
         steps=steps,
+        **(cell.spec.calibration if cell.spec else {}),
     )
     cfg.resume = True
     if model.metric != "top1":
@@ -112,6 +113,7 @@ def _quantized(cell: Cell, runner: CalibrationRunner) -> dict[str, Any]:
         "peak_mb": peak,
         "size_mb": round(cost.size_mb, 3),
         "gbops": round(cost.gbops, 3),
+        "verdicts": [{**verdict.to_json(), "kept": verdict.kept} for verdict in runner.verdicts],
         **_distances(distance),
         **_units(Path(runner.work_dir)),
     }

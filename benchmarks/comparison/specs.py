@@ -20,6 +20,9 @@ RECIPES = "configs/_base_/calib"
 # A rounding that is learned has a way of about 2 to go, whatever the number of steps.
 ROUNDING_WAY, MOST_LR_ROUNDING = 10.0, 0.1
 
+# Options that are of the calibration, not of a step.
+OF_CALIBRATION = ("check_images",)
+
 StepConfig = dict[str, Any]
 
 
@@ -30,7 +33,7 @@ class Spec(NamedTuple):
         name: As it stands in cells: ``KEY[@ITERATIONS][:OPTION=VALUE...]``.
         key: Of the method.
         iters: Iterations a unit; None: the recipe's.
-        options: Arguments of its steps.
+        options: Arguments of its steps, or of the calibration.
     """
 
     name: str
@@ -47,6 +50,11 @@ class Spec(NamedTuple):
     def title(self) -> str:
         """In tables."""
         return self.method.title + self.name.removeprefix(self.key)
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """Its options that stand beside the steps."""
+        return {key: self.options[key] for key in OF_CALIBRATION if key in self.options}
 
     def steps(self, model: Model) -> list[StepConfig]:
         """The recipe for a model.
@@ -86,7 +94,7 @@ class Spec(NamedTuple):
             yield "iters", self.iters
             if any("lr_rounding" in _arguments(step["type"]) for step in steps):
                 yield "lr_rounding", min(ROUNDING_WAY / self.iters, MOST_LR_ROUNDING)
-        yield from self.options.items()
+        yield from ((k, v) for k, v in self.options.items() if k not in OF_CALIBRATION)
 
 
 def reads_labels(steps: Sequence[StepConfig]) -> bool:
@@ -106,7 +114,8 @@ def find_specs(texts: Sequence[str], iters: int | None = None) -> list[Spec]:
 
     Args:
         texts: ``KEY[@ITERATIONS][:OPTION=VALUE...]``; an option goes to every step of the recipe
-            that takes it.
+            that takes it; ``check_images`` (0: what was learned is delivered unseen) to the
+            calibration.
         iters: Of those that iterate and say nothing.
 
     Raises:

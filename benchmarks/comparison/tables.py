@@ -74,15 +74,21 @@ def _row(group: Group, differences: Mapping[str, Any], names: Sequence[str]) -> 
     return [
         spec.title,
         " ".join(map(str, group.seeds)),
-        _value(*group.spread()),
+        _value(group),
         _number(group.mean("distance"), ".4f"),
         *(_difference(differences.get(name), name == BEST) for name in names),
         _number(group.mean("seconds"), ".0f"),
     ]
 
 
-def _value(mean: float, deviation: float | None) -> str:
-    return f"{mean:.1f}" if deviation is None else f"{mean:.1f} ± {deviation:.1f}"
+def _value(group: Group) -> str:
+    """The metric, its deviation over the seeds, and whether it is that of a step's start."""
+    mean, deviation = group.spread()
+    text = f"{mean:.1f}" if deviation is None else f"{mean:.1f} ± {deviation:.1f}"
+    if not group.refused:
+        return text
+    of = f" {group.refused} of {len(group.cells)}" if len(group.cells) > 1 else ""
+    return f"{text} (start kept{of})"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -158,3 +158,17 @@ def test_a_table_shows_differences_of_the_measured_seeds_alone(world):
         "| GPTQ | 0 1 | 56.0 ± 1.4 | 0.1500 |  |  |  |  |",
     ]
     assert "56.0 ± 1.4" in to_text(tables)
+
+
+def test_a_table_says_where_a_step_gave_its_start(world):
+    from comparison.columns import find_columns
+    from comparison.specs import find_specs
+    from comparison.tables import contents
+
+    for method, seeds in (("qdrop", [0]), ("bitshrink", [0, 1])):
+        for seed in seeds:
+            world.add(method, seed, 50.0)
+        world.values[world.cell(method, 0).name]["verdicts"] = [{"kept": True}, {"kept": False}]
+    specs = find_specs(["qdrop", "bitshrink"])
+    (table,) = contents(world.values, {}, [MODEL], find_columns([COLUMN]), specs)
+    assert [row[2] for row in table.rows] == ["50.0 (start kept)", "50.0 ± 0.0 (start kept 1 of 2)"]

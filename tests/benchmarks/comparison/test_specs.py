@@ -55,6 +55,7 @@ def test_iterations_and_options_go_to_the_steps_that_take_them(steps):
     brecq = steps("brecq@50:lr_step=0.01")
     assert [step.get("iters") for step in brecq] == [None, 50, 50]
     assert [step.get("lr_step") for step in brecq] == [None, 0.01, 0.01]
+    assert steps("bitshrink:check_images=0") == steps("bitshrink")
     assert steps("lapq:bounds=(0.5,2)")[1]["bounds"] == (0.5, 2)
 
 
