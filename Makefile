@@ -29,8 +29,8 @@ TORCH_FLAGS ?=
 PYTEST_ARGS ?= -n 2
 DEMO_DIR ?= work_dirs/demo
 # A part of every room, for many environments: a few minutes.
-SMOKE := tests/test_ops.py tests/observers tests/quantizers tests/models tests/adapters \
-	tests/test_reload.py tests/tools/test_quantize.py tests/tools/test_check_env.py tests/export
+SMOKE := tests/test_ops.py tests/observers tests/quantizers tests/models tests/test_reload.py \
+	tests/runner/test_calibration_runner.py tests/tools/test_quantize.py tests/tools/test_check_env.py
 
 ifeq ($(filter $(STACK),upstream onedl),)
 $(error STACK=$(STACK) is unknown: use STACK=upstream or STACK=onedl)

@@ -99,14 +99,7 @@ class Spec(NamedTuple):
 
 def reads_labels(steps: Sequence[StepConfig]) -> bool:
     """Whether a recipe needs the calibration images' labels."""
-    return any(_reads_labels(step) for step in steps)
-
-
-def _reads_labels(step: StepConfig) -> bool:
-    objective = step.get("objective", {})
-    if objective.get("type") == "CrossEntropy":  # of logits: no loss of the model takes part
-        return not objective.get("soft", False)
-    return build(STEPS, step, step["type"]).reads_loss
+    return any(build(STEPS, step, step["type"]).reads_labels for step in steps)
 
 
 def find_specs(texts: Sequence[str], iters: int | None = None) -> list[Spec]:

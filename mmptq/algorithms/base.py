@@ -35,6 +35,11 @@ class Step(ABC):
         return False
 
     @property
+    def reads_labels(self) -> bool:
+        """Whether the images need labels: for the training loss, or for another."""
+        return self.reads_loss
+
+    @property
     def reads_accuracy(self) -> bool:
         """Whether the step measures the model's accuracy."""
         return False

@@ -130,7 +130,7 @@ class CalibrationRunner(CheckedRunner):
 
     def _calibration(self) -> dict[str, Any]:
         """What the results say about the calibration."""
-        labels = any(step.reads_loss for step in self.settings.steps)
+        labels = any(step.reads_labels for step in self.settings.steps)
         found = plain(self.cfg.calib_cfg) | {"qconfig": plain(self.cfg.qconfig)}
         return found | {"seed": self.settings.seed, "labels": labels}
 

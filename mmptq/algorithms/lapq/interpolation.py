@@ -57,7 +57,8 @@ class LpInterpolation(Step):
             raise ConfigError(f"LpInterpolation.p_range = {p_range!r}: must be 0 < least < largest")
         if not isinstance(num_points, int) or num_points < 1:
             raise ConfigError(f"LpInterpolation.num_points = {num_points!r}: must be 1 or more")
-        self._reads_loss = build(OBJECTIVES, objective, "LpInterpolation.objective").reads_loss
+        built = build(OBJECTIVES, objective, "LpInterpolation.objective")
+        self._reads_loss, self._reads_labels = built.reads_loss, built.reads_labels
         self.grid = [float(p) for p in np.linspace(*p_range, num_points)]
         self.interpolate = interpolate
         self.objective = dict(objective)
@@ -68,6 +69,11 @@ class LpInterpolation(Step):
     def reads_loss(self) -> bool:
         """Where the objective does."""
         return self._reads_loss
+
+    @property
+    def reads_labels(self) -> bool:
+        """Where the objective does."""
+        return self._reads_labels
 
     def run(self, context: CalibrationContext) -> None:
         """Set and switch on every quantizer of the model."""

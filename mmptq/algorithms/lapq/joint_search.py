@@ -70,7 +70,8 @@ class JointSearch(Step):
         incremental: bool = True,
         cache_gb: float = 2.0,
     ) -> None:
-        self._reads_loss = build(OBJECTIVES, objective, "JointSearch.objective").reads_loss
+        built = build(OBJECTIVES, objective, "JointSearch.objective")
+        self._reads_loss, self._reads_labels = built.reads_loss, built.reads_labels
         _check_choice("optimizer", optimizer, tuple(OPTIMIZERS))
         _check_choice("group", group, GROUPS)
         _check_choice("scale", scale, SCALES)
@@ -98,6 +99,11 @@ class JointSearch(Step):
     def reads_loss(self) -> bool:
         """Where the objective does."""
         return self._reads_loss
+
+    @property
+    def reads_labels(self) -> bool:
+        """Where the objective does."""
+        return self._reads_labels
 
     @property
     def judged_by(self) -> Mapping[str, Any]:

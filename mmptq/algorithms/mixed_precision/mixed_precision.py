@@ -131,6 +131,11 @@ class MixedPrecision(Step):
         return self.max_drop is None and self._measure.reads_loss
 
     @property
+    def reads_labels(self) -> bool:
+        """Where what it measures by does."""
+        return self.max_drop is None and self._measure.reads_labels
+
+    @property
     @override
     def reads_accuracy(self) -> bool:
         return self.max_drop is not None

@@ -52,6 +52,11 @@ class Objective(ABC):
     # Whether it reads the components of the model's training loss in place of its heads' outputs.
     reads_loss = False
 
+    @property
+    def reads_labels(self) -> bool:
+        """Whether images need labels."""
+        return self.reads_loss
+
     def prepare(self, adapter: Adapter, cache_gb: float, folder: str | Path) -> None:  # noqa: B027
         """Called once before the first image.
 
@@ -129,6 +134,11 @@ class CrossEntropy(Objective):
     def __init__(self, soft: bool = False) -> None:
         self._soft = check_bool(soft, "CrossEntropy.soft")
         self._targets: dict[int, Tensor] = {}
+
+    @property
+    @override
+    def reads_labels(self) -> bool:
+        return not self._soft
 
     @override
     def see_float(self, image: CalibrationImage, outputs: Any) -> None:

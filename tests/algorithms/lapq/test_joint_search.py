@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from mmptq.algorithms import JointSearch, RandomRanges
+from mmptq.algorithms import JointSearch, LpInterpolation, MixedPrecision, RandomRanges
 from mmptq.algorithms.lapq.optimizers import OPTIMIZERS
 from mmptq.algorithms.lapq.search_space import SearchSpace
 from mmptq.engine import LossEvaluator
@@ -178,3 +178,23 @@ def test_random_ranges(make_context: MakeContext) -> None:  # noqa: F811
     assert not equal(scales(contexts[0]), scales(contexts[1]))
     with pytest.raises(ConfigError, match="shares"):
         RandomRanges(shares=(0.0, 1.0))
+
+
+@pytest.mark.parametrize("step", [JointSearch, LpInterpolation, MixedPrecision])
+@pytest.mark.parametrize(
+    ("objective", "loss", "labels"),
+    [
+        (dict(type="TaskLoss"), True, True),
+        (dict(type="CrossEntropy"), False, True),
+        (dict(type="CrossEntropy", soft=True), False, False),
+        (dict(type="OutputDistance"), False, False),
+    ],
+)
+def test_labels_are_read_for_more_than_the_model_s_own_loss(step, objective, loss, labels):
+    arguments = (
+        dict(size_mb="W4A4", measure=objective)
+        if step is MixedPrecision
+        else dict(objective=objective)
+    )
+    built = step(**arguments)
+    assert (built.reads_loss, built.reads_labels) == (loss, labels)
