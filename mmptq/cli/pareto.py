@@ -66,13 +66,15 @@ def pareto(cfg: Config, budgets: Sequence[str], uniform: Sequence[str]) -> None:
     for run in runs:  # what is wrong with one shows before the first has begun
         check_run(run)
     folder, points = Path(cfg.work_dir), list[Point]()
-    reference: ResultRow | None = None
+    done, reference = list[ResultRow](), None
     for number, (run, rows) in enumerate(run_sweep(runs), start=1):
         reference = reference or next((row for row in rows if row.is_float and row.metrics), None)
+        done += rows
         points.append({"run": run.name, "curve": run.curve, "like": run.like, **rows[-1].to_dict()})
         if not is_main_process():
             continue
-        key = _metric([*([reference] if reference else []), rows[-1]])
+        # A model that detects nothing has no metrics; those before or after it may.
+        key = next(iter(metric_keys(done)), None)
         content = {"metric": key, "float": reference and reference.to_dict(), "points": points}
         with atomic_write(folder / "pareto.json") as file:
             file.write(json.dumps(content, indent=1).encode())
@@ -81,10 +83,6 @@ def pareto(cfg: Config, budgets: Sequence[str], uniform: Sequence[str]) -> None:
     if is_main_process():
         print_log(render(pareto_table(points, reference, key)))
         print_log(f"{folder / 'pareto.png'}, {folder / 'pareto.json'}")
-
-
-def _metric(rows: Sequence[ResultRow]) -> str | None:
-    return next(iter(metric_keys(rows)), None)
 
 
 def pareto_table(points: Sequence[Point], reference: ResultRow | None, key: str | None) -> Table:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mmengine.config import Config
 
 from mmptq.cli import pareto as module
 from mmptq.evaluation import ResultRow, render
+from mmptq.runner.sweep import SweepRun
 from tests.tiny_project import REPO
 
 FLOAT = ResultRow("float", "-", 32, 32, metrics={"bbox_mAP": 0.5}, size_mb=52.6, gbops=4493.0)
@@ -37,6 +39,26 @@ def test_the_table_has_a_row_a_run() -> None:
         ["W2A4", "-", "uniform", "-", "-", "2", "40"],
         ["W4.1A7.9", "W4A4", "mixed,", "size_mb", "47.5", "-2.5", "4.1", "79"],
     ]
+
+
+def test_a_last_run_that_detects_nothing_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = dict(size_mb=1.0, gbops=1.0)
+    rows = [
+        ResultRow("mmse", "full", 4, 4, metrics={"bbox_mAP": 0.3}, **costs),
+        ResultRow("mmse", "full", 2, 4, **costs),
+    ]
+    runs = [SweepRun(row.bits, ("gbops",), row.bits, Config()) for row in rows]
+    monkeypatch.setattr(module, "sweep_runs", lambda *_: runs)
+    monkeypatch.setattr(module, "check_run", lambda _: None)
+    monkeypatch.setattr(
+        module, "run_sweep", lambda _: zip(runs, ([row] for row in rows), strict=True)
+    )
+    module.pareto(Config(dict(work_dir=str(tmp_path))), [], [])
+    found = json.loads((tmp_path / "pareto.json").read_text())
+    assert found["metric"] == "bbox_mAP" and found["float"] is None
+    assert [point.get("bbox_mAP") for point in found["points"]] == [0.3, None]
 
 
 def test_the_picture_is_drawn_with_and_without_a_float_model(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 from mmptq.algorithms.lapq.state import model_digest
 from mmptq.algorithms.mixed_precision.groups import Allocation
 from mmptq.algorithms.mixed_precision.model_bits import ModelBits
-from mmptq.engine import CalibrationContext, LossEvaluator
+from mmptq.engine import CalibrationContext, LossEvaluator, float_form
 from mmptq.engine.storage.measured import Measured
 
 Measure = Callable[[Allocation], float]
+FLOAT: Allocation = ()  # in place of an allocation: the float model
 
 
 @contextmanager
@@ -64,6 +65,9 @@ def _logged(
     compute: Callable[[], float],
 ) -> Iterator[Measure]:
     def value(point: Sequence[float]) -> float:
+        if not point:
+            with float_form(context.model):
+                return compute()
         bits.apply(tuple(int(i) for i in point))
         return compute()
 

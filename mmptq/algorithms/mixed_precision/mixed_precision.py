@@ -1,10 +1,12 @@
 """A bit-width for each weight and each activation, under a budget."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from mmengine.logging import print_log
 from typing_extensions import override
 
 from mmptq.algorithms.base import Step
@@ -12,9 +14,9 @@ from mmptq.algorithms.mixed_precision.budget import Budget
 from mmptq.algorithms.mixed_precision.candidates import Candidate, candidates
 from mmptq.algorithms.mixed_precision.costs import GBOPS, SIZE, Costs
 from mmptq.algorithms.mixed_precision.groups import allocated_plan, find_groups
-from mmptq.algorithms.mixed_precision.harm import DISTANCE, Harm, harms_of
+from mmptq.algorithms.mixed_precision.harm import DISTANCE, Harm, harms_of, total
 from mmptq.algorithms.mixed_precision.least_cost import least_cost
-from mmptq.algorithms.mixed_precision.measure import accuracies, losses
+from mmptq.algorithms.mixed_precision.measure import FLOAT, accuracies, losses
 from mmptq.algorithms.mixed_precision.model_bits import ModelBits
 from mmptq.algorithms.mixed_precision.report import report
 from mmptq.algorithms.sensitivity import Estimate, second_order
@@ -30,6 +32,9 @@ MMSE = {"type": "LpNormObserver", "p": 2.0}
 OBJECTIVE = {"type": "OutputDistance"}
 MEASURE = {"type": "TaskLoss"}
 STAGE = "mixed_precision"
+# Times the float model's training loss: from there on the loss does not rank allocations. Losses of
+# models that find hardly anything differ by how they miss.
+COLLAPSED = 2.0
 
 
 @STEPS.register_module()
@@ -157,8 +162,8 @@ class MixedPrecision(Step):
         found = {name: [Estimate(**values) for values in of] for name, of in estimates.items()}
         harms = harms_of(costs.groups, found)
         saved = context.store.once(STAGE, lambda: self._choose(context, costs, bits, harms))
-        tried = [Candidate.from_dict(values) for values in saved]
-        chosen = tried[-1] if self.max_drop is not None else min(tried, key=_loss)
+        tried = [Candidate.from_dict(values) for values in saved["tried"]]
+        chosen = tried[saved["chosen"]]
         model.set_bits(allocated_plan(plan, costs.groups, chosen.allocation))
         bits.apply(chosen.allocation)
         folder = context.store.folder.parent
@@ -171,12 +176,12 @@ class MixedPrecision(Step):
 
     def _choose(
         self, context: CalibrationContext, costs: Costs, bits: ModelBits, harms: Mapping[str, Harm]
-    ) -> list[dict[str, Any]]:
-        """What was measured; with ``max_drop`` the best is the last."""
+    ) -> dict[str, Any]:
+        """What was tried, and the index of what is best."""
         if self.max_drop is None:
             limits = self.budget.limits(costs)
             tried = candidates(costs, harms, limits, self.count, self.time_limit)
-            tried = self._measured(context, bits, tried)
+            tried, chosen = self._compared(context, bits, tried, harms[DISTANCE])
         else:
             assert context.accuracy is not None
             reference = context.accuracy.of_float()
@@ -190,25 +195,41 @@ class MixedPrecision(Step):
                     self.evaluations,
                     self.time_limit,
                 )
-        return [candidate.to_dict() for candidate in tried]
+                chosen = len(tried) - 1
+        return {"tried": [candidate.to_dict() for candidate in tried], "chosen": chosen}
 
-    def _measured(
-        self, context: CalibrationContext, bits: ModelBits, tried: Sequence[Candidate]
-    ) -> list[Candidate]:
-        """With their losses.
+    def _compared(
+        self,
+        context: CalibrationContext,
+        bits: ModelBits,
+        tried: Sequence[Candidate],
+        harm: Harm,
+    ) -> tuple[list[Candidate], int]:
+        """With their losses, and which is best.
 
         Raises:
-            NumericalError: None is finite.
+            NumericalError: No loss is finite.
         """
         with losses(context, bits, self.measure, self.images) as loss:
+            reference = loss(FLOAT)
             followed = context.track(tried, "allocations", len(tried))
             found = [replace(c, loss=loss(c.allocation)) for c in followed]
+        best = min(range(len(found)), key=lambda i: _loss(found[i]))
         if all(_loss(c) == math.inf for c in found):
             raise NumericalError(
                 "MixedPrecision: with no allocation the loss is finite; check the float weights "
                 "and the calibration images"
             )
-        return found
+        if self._measure.reads_loss and _loss(found[best]) > COLLAPSED * reference:
+            print_log(
+                f"MixedPrecision: within this budget the training loss is {_loss(found[best]):.4g} "
+                f"at best, the float model's {reference:.4g}: hardly anything may be left of its "
+                "accuracy; the allocation of the least estimated harm is taken. Raise the budget",
+                logger="current",
+                level=logging.WARNING,
+            )
+            best = min(range(len(found)), key=lambda i: total(harm, found[i].allocation))
+        return found, best
 
     def _costs(self, plan: Plan, profile: ModelProfile, qconfig: QConfig) -> Costs:
         groups = find_groups(plan, qconfig, self.weight_bits, self.act_bits)

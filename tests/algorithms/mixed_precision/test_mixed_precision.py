@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmptq.adapters import find_adapter
 from mmptq.algorithms import MixedPrecision, RangeCalibration
 from mmptq.algorithms.mixed_precision import mixed_precision as module
-from mmptq.engine import CalibrationContext, LossEvaluator
+from mmptq.engine import CalibrationContext, LossEvaluator, float_form
 from mmptq.errors import ConfigError, NumericalError
 from mmptq.evaluation import model_cost
 from mmptq.models import QConfig
@@ -23,6 +23,12 @@ CHOICES: dict[str, Any] = {"weight_bits": (2, 4, 8), "act_bits": (4, 8)}
 
 def loss(context: CalibrationContext, kind: str) -> float:
     return LossEvaluator(context, {"type": kind}, incremental=False)()
+
+
+def loss_of_float(context: CalibrationContext) -> float:
+    evaluator = LossEvaluator(context, {"type": "TaskLoss"}, incremental=False)
+    with float_form(context.model):
+        return evaluator()
 
 
 def found_bits(context: CalibrationContext) -> dict[str, float]:
@@ -80,6 +86,24 @@ def test_its_files_say_what_was_chosen(
     for layer in context.model.plan.layers:
         assert layer.weight is not None and bits["weight", layer.name] == layer.weight.num_bits
     assert (folder / "mixed_precision.png").stat().st_size > 5000
+
+
+def test_a_loss_of_collapsed_models_ranks_nothing(
+    make_context: MakeContext,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Where every loss is far from the float model's, the least estimated harm is taken."""
+    context = mixed_context(make_context)
+    float_loss = loss_of_float(context)
+    said: list[str] = []
+    monkeypatch.setattr(module, "print_log", lambda text, **_: said.append(text))
+    monkeypatch.setattr(module, "COLLAPSED", 0.0)
+    MixedPrecision(gbops="W4A4", images=len(context.data.paths), **CHOICES).run(context)
+    tried = json.loads((tmp_path / "a" / "mixed_precision.json").read_text())["tried"]
+    (chosen,) = (row for row in tried if row["chosen"])
+    assert chosen["harm"] == min(row["harm"] for row in tried)
+    assert f"the float model's {float_loss:.4g}: hardly anything" in said[0]
 
 
 def test_a_killed_run_measures_nothing_twice(
