@@ -32,9 +32,9 @@ MMSE = {"type": "LpNormObserver", "p": 2.0}
 OBJECTIVE = {"type": "OutputDistance"}
 MEASURE = {"type": "TaskLoss"}
 STAGE = "mixed_precision"
-# Times the float model's training loss: from there on the loss does not rank allocations. Losses of
-# models that find hardly anything differ by how they miss.
-COLLAPSED = 2.0
+# Times the float model's training loss: losses of models that find hardly anything differ by how
+# they miss. Then only allocations of about the least harm compete: so many times this.
+COLLAPSED, COMPARABLE = 2.0, 3.0
 
 
 @STEPS.register_module()
@@ -224,11 +224,13 @@ class MixedPrecision(Step):
             print_log(
                 f"MixedPrecision: within this budget the training loss is {_loss(found[best]):.4g} "
                 f"at best, the float model's {reference:.4g}: hardly anything may be left of its "
-                "accuracy; the allocation of the least estimated harm is taken. Raise the budget",
+                "accuracy; raise the budget",
                 logger="current",
                 level=logging.WARNING,
             )
-            best = min(range(len(found)), key=lambda i: total(harm, found[i].allocation))
+            harms = [total(harm, candidate.allocation) for candidate in found]
+            near = [i for i, value in enumerate(harms) if value <= COMPARABLE * min(harms)]
+            best = min(near, key=lambda i: _loss(found[i]))
         return found, best
 
     def _costs(self, plan: Plan, profile: ModelProfile, qconfig: QConfig) -> Costs:

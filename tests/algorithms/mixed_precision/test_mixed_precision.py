@@ -93,12 +93,13 @@ def test_a_loss_of_collapsed_models_ranks_nothing(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Where every loss is far from the float model's, the least estimated harm is taken."""
+    """Where every loss is far from the float model's, only those of least harm are compared."""
     context = mixed_context(make_context)
     float_loss = loss_of_float(context)
     said: list[str] = []
     monkeypatch.setattr(module, "print_log", lambda text, **_: said.append(text))
     monkeypatch.setattr(module, "COLLAPSED", 0.0)
+    monkeypatch.setattr(module, "COMPARABLE", 1.0)
     MixedPrecision(gbops="W4A4", images=len(context.data.paths), **CHOICES).run(context)
     tried = json.loads((tmp_path / "a" / "mixed_precision.json").read_text())["tried"]
     (chosen,) = (row for row in tried if row["chosen"])
