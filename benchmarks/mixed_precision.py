@@ -66,7 +66,8 @@ def draw(cells: Mapping[str, Cell], path: Path) -> None:
                     points = [cell for key, cell in cells.items() if key.startswith(start)]
                     points.sort(key=lambda cell: cell[cost])
                     x = [cell[cost] for cell in points]
-                    y = [100 * cell.get("bbox_mAP", 0.0) for cell in points]  # none: it finds nothing
+                    # A model that finds nothing has none.
+                    y = [100 * cell.get("bbox_mAP", 0.0) for cell in points]
                     kind = "uniform" if prefix == "uniform" else "mixed"
                     if points:
                         axes.plot(x, y, style, color=colour, ms=4, label=f"{name}, {kind}")
