@@ -40,9 +40,14 @@ class Step(ABC):
         return self.reads_loss
 
     @property
+    def accuracy_key(self) -> str:
+        """The argument by which the step was asked to measure the model's accuracy, if it was."""
+        return ""
+
+    @property
     def reads_accuracy(self) -> bool:
         """Whether the step measures the model's accuracy."""
-        return False
+        return bool(self.accuracy_key)
 
     @property
     def judged_by(self) -> Mapping[str, Any] | None:

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmptq.algorithms.lapq.state import model_digest
 from mmptq.analysis.lp_path import ModelLoss
 from mmptq.analysis.surface import measure_surface
 from mmptq.engine import CalibrationContext
 from mmptq.engine.storage.measured import Measured
-from mmptq.models import QuantModel
+from mmptq.models import QuantModel, model_digest
 from mmptq.modules import channels_first
 
 Direction = dict[str, Tensor]

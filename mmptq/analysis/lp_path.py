@@ -8,11 +8,11 @@ import torch
 from mmptq.algorithms import RangeCalibration
 from mmptq.algorithms.lapq.interpolation import fit_parabola, parabola_minimum
 from mmptq.algorithms.lapq.search_space import SearchSpace, Variable, step_names
-from mmptq.algorithms.lapq.state import model_digest
 from mmptq.algorithms.range_calibration import set_range
 from mmptq.analysis.step_loss import choose_steps, fitting_names
 from mmptq.engine import CalibrationContext, LossEvaluator
 from mmptq.engine.storage.measured import Measured
+from mmptq.models import model_digest
 from mmptq.observers import LpNormObserver, Statistics, WeightStatistics
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from mmptq.algorithms.lapq.search_space import Variable
-from mmptq.algorithms.lapq.state import model_digest
 from mmptq.engine import CalibrationContext, LossEvaluator
 from mmptq.engine.storage.measured import Measured
 from mmptq.errors import ConfigError
+from mmptq.models import model_digest
 
 
 class StepLoss:

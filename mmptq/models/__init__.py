@@ -1,5 +1,6 @@
 """Model wrappers that carry the quantization, and the plan of what is quantized how."""
 
+from mmptq.models.digest import model_digest, state_digest
 from mmptq.models.links import Link, has_own_weight, parameter_owners
 from mmptq.models.outputs import OUTPUT
 from mmptq.models.packing import PACKED_KEY, packed_state, stays_float
@@ -30,9 +31,11 @@ __all__ = [
     "Trace",
     "build_plan",
     "has_own_weight",
+    "model_digest",
     "packed_state",
     "parameter_owners",
     "quantizable_layers",
+    "state_digest",
     "stays_float",
     "trace",
 ]

@@ -163,9 +163,8 @@ class CheckedRunner(MeasuringRunner):
         """Try what the recipe's steps need; the loss, on the first calibration image."""
         for step in self.settings.steps:
             if step.reads_accuracy and not self.measures:
-                raise ConfigError(
-                    f"{type(step).__name__}.max_drop: nothing measures the model; give evaluate="
-                )
+                key = ".".join(filter(None, (type(step).__name__, step.accuracy_key)))
+                raise ConfigError(f"{key}: nothing measures the model; give evaluate=")
             step.check_model(self.plan, self.profile, self.qconfig)
         if any(step.reads_loss for step in self.settings.steps):
             position, batch = next(iter(data))

@@ -1,6 +1,5 @@
 """What the results of a run's stages depend on: a resumed run must agree with it."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmptq.fileio import plain
+from mmptq.models import state_digest
 from mmptq.runner.calib_dataset import calibration_dataset_cfg
 
 # They decide what is done and how fast, not what comes out: a resumed run may change them.
@@ -25,7 +25,7 @@ def stage_fingerprint(cfg: Config, float_checkpoint: str, model: nn.Module) -> d
     """
     fingerprint = {
         "float_checkpoint": float_checkpoint,
-        "float_weights": weights_digest(model),
+        "float_weights": state_digest(model.state_dict().items()),
         "calib_cfg": _without(cfg.calib_cfg, _FREE_CALIB_KEYS),
         "qconfig": cfg.qconfig,
         "model": cfg.model,
@@ -34,15 +34,6 @@ def stage_fingerprint(cfg: Config, float_checkpoint: str, model: nn.Module) -> d
         "test_evaluator": cfg.test_evaluator,
     }
     return plain(fingerprint)
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Digest of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _without(cfg: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:

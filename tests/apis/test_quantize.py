@@ -10,8 +10,10 @@ from mmengine.registry import DATASETS, init_default_scope
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from mmptq.algorithms.base import Step
 from mmptq.apis import QuantResult, quantize
 from mmptq.errors import ConfigError, MmptqError
+from mmptq.registry import STEPS
 from mmptq.runner.calib_dataset import calibration_dataset_cfg
 from tests.tiny_project import NUM_TRAIN, REPO
 
@@ -168,6 +170,37 @@ def test_bad_argument_of_a_built_model(changes, message, net, images):
 def test_bad_argument_of_a_config(changes, message, tiny_project):
     with pytest.raises(ConfigError, match=message):
         quantize(tiny_project("retinanet").config, **changes)
+
+
+@pytest.mark.parametrize(
+    ("step", "named"),
+    [
+        (dict(type="MixedPrecision", max_drop=1.0), r"MixedPrecision\.max_drop"),
+        (dict(type="ReadsAccuracy", least=70.0), r"ReadsAccuracy\.least"),
+        (dict(type="ReadsAccuracy"), "ReadsAccuracy"),
+    ],
+)
+def test_a_step_that_reads_the_accuracy_names_its_own_key(step, named, net, images, monkeypatch):
+    monkeypatch.setitem(STEPS.module_dict, "ReadsAccuracy", ReadsAccuracy)
+    recipe = dict(method="by_accuracy", steps=[step])
+    with pytest.raises(ConfigError, match=f"^{named}: nothing measures the model; give evaluate="):
+        quantize(net, data=loader_of(images), qconfig=W4A4, recipe=recipe)
+
+
+class ReadsAccuracy(Step):
+    """Always measures; with ``least``, for its sake."""
+
+    reads_accuracy = True  # type: ignore[assignment]
+
+    def __init__(self, least: float | None = None) -> None:
+        self.least = least
+
+    @property
+    def accuracy_key(self) -> str:
+        return "" if self.least is None else "least"
+
+    def run(self, context: Any) -> None:
+        raise AssertionError("refused before")
 
 
 def test_neither_config_nor_model():

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from mmptq.algorithms.base import Step
 from mmptq.algorithms.lapq.plots import plot_interpolation
-from mmptq.algorithms.lapq.state import SearchReport, model_digest
+from mmptq.algorithms.lapq.report import SearchReport
 from mmptq.algorithms.range_calibration import find_range
 from mmptq.engine import CalibrationContext, LossEvaluator, SearchLog
 from mmptq.errors import ConfigError, NumericalError
+from mmptq.models import model_digest
 from mmptq.observers import LpNormObserver, WeightStatistics
 from mmptq.quantizers import UniformQuantizer
 from mmptq.registry import OBJECTIVES, STEPS, build

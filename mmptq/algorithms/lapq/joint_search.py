@@ -15,10 +15,11 @@ from mmptq.algorithms.base import Step
 from mmptq.algorithms.lapq.held_out import LoggedLoss, confirmed
 from mmptq.algorithms.lapq.optimizers import OPTIMIZERS
 from mmptq.algorithms.lapq.plots import plot_search
+from mmptq.algorithms.lapq.report import SearchReport
 from mmptq.algorithms.lapq.search_space import GROUPS, SCALES, Point, SearchSpace
-from mmptq.algorithms.lapq.state import SearchReport, model_digest
 from mmptq.engine import CalibrationContext, LossEvaluator, SearchLog
 from mmptq.errors import ConfigError, NumericalError
+from mmptq.models import model_digest
 from mmptq.registry import OBJECTIVES, STEPS, build
 
 LOG_NAME = "joint_search.jsonl"

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
-from mmptq.algorithms.lapq.state import model_digest
 from mmptq.algorithms.mixed_precision.groups import Allocation
 from mmptq.algorithms.mixed_precision.model_bits import ModelBits
 from mmptq.engine import CalibrationContext, LossEvaluator, float_form
 from mmptq.engine.storage.measured import Measured
+from mmptq.models import model_digest
 
 Measure = Callable[[Allocation], float]
 FLOAT: Allocation = ()  # in place of an allocation: the float model

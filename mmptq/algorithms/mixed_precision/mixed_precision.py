@@ -142,8 +142,8 @@ class MixedPrecision(Step):
 
     @property
     @override
-    def reads_accuracy(self) -> bool:
-        return self.max_drop is not None
+    def accuracy_key(self) -> str:
+        return "" if self.max_drop is None else "max_drop"
 
     @override
     def check_model(self, plan: Plan, profile: ModelProfile, qconfig: QConfig) -> None:

@@ -5,9 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmptq.algorithms.lapq.state import model_digest
 from mmptq.engine import StageStore
-from mmptq.models import QuantModel
+from mmptq.models import QuantModel, model_digest
 
 
 class Progress:

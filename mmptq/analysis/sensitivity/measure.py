@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from mmptq.algorithms.lapq.state import model_digest
 from mmptq.algorithms.sensitivity.forms import own_forms
 from mmptq.algorithms.sensitivity.second_order import Estimate, second_order
 from mmptq.analysis.sensitivity.ranking import Correlations, rank_correlations
@@ -22,6 +21,7 @@ from mmptq.analysis.sensitivity.switching import (
 from mmptq.analysis.sensitivity.tensors import Macs, QuantizedTensor, quantized_tensors
 from mmptq.engine import CalibrationContext, OutputDistance
 from mmptq.engine.storage.measured import Measured
+from mmptq.models import model_digest
 from mmptq.registry import OBJECTIVES, build
 
 OBJECTIVE: Mapping[str, Any] = {"type": "OutputDistance"}

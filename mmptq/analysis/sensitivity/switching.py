@@ -5,10 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from mmptq.algorithms.lapq.state import model_digest
 from mmptq.analysis.sensitivity.tensors import QuantizedTensor
 from mmptq.engine import CalibrationContext, LossEvaluator, float_form
 from mmptq.engine.storage.measured import Measured
+from mmptq.models import model_digest
 
 # What is on at a point of the log, (mode, tensor): one, all but one, all, none.
 ONE, REST, ALL, NONE = 0.0, 1.0, 2.0, 3.0

@@ -1,12 +1,6 @@
-"""Where a search starts from, and what it came to."""
+"""What a search came to."""
 
-import hashlib
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
-
-from mmptq.models import QuantModel
 
 
 @dataclass(frozen=True)
@@ -41,16 +35,3 @@ class SearchReport:
             losses = " -> ".join(f"{loss:.5f}" for loss in self.held_out)
             text += f"; on held-out images {losses} after {self.taken_back} moves were taken back"
         return text
-
-
-def model_digest(model: QuantModel, ranges: bool) -> str:
-    """Hash of all parameters and buffers, with or without those of the quantizers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        if not ranges and "_quantizer" in name:
-            continue
-        digest.update(name.encode())
-        if isinstance(value, Tensor):
-            flat = value.detach().cpu().contiguous().flatten()
-            digest.update(flat.view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
