@@ -4,11 +4,13 @@ import json
 import os
 import resource
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +106,16 @@ def test_killed_run_resumes_to_the_same_outcome(
     assert_same_outcome(tmp_path, calibrated(family).work_dir)
 
 
-def test_resume_of_a_finished_run_computes_nothing(calibrated, tiny_project, monkeypatch):
-    run, config = calibrated("retinanet"), tiny_project("retinanet").config
+@pytest.fixture
+def finished(calibrated, tmp_path):
+    """A finished run of one's own: resumed, it gets another log, and all tests share the first."""
+    run, folder = calibrated("retinanet"), tmp_path / "finished"
+    shutil.copytree(run.work_dir, folder)
+    return replace(run, work_dir=folder)
+
+
+def test_resume_of_a_finished_run_computes_nothing(finished, tiny_project, monkeypatch):
+    run, config = finished, tiny_project("retinanet").config
     files = {p: p.stat().st_mtime_ns for p in (run.work_dir / "stages").glob("*.pth")}
     before = rows(run.work_dir)
     run_here(monkeypatch, config, "--work-dir", run.work_dir, "--resume")
@@ -123,10 +133,8 @@ def test_resume_of_a_finished_run_computes_nothing(calibrated, tiny_project, mon
         ("test_dataloader.batch_size=2", "test_dataloader.batch_size = 1, now it is 2"),
     ],
 )
-def test_resume_with_another_config_names_the_key(
-    option, key, calibrated, tiny_project, monkeypatch
-):
-    run, config = calibrated("retinanet"), tiny_project("retinanet").config
+def test_resume_with_another_config_names_the_key(option, key, finished, tiny_project, monkeypatch):
+    run, config = finished, tiny_project("retinanet").config
     stages = sorted((run.work_dir / "stages").iterdir())
     dumped = run.config.read_text()
     with pytest.raises(SystemExit, match=f"error: --resume: .* was made with {key}"):
