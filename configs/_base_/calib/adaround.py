@@ -3,16 +3,7 @@
 The published size: hours on a GPU. ``adaround_fast.py`` takes minutes.
 """
 
-calib_cfg = dict(
-    method="adaround",
-    num_images=256,  # of the training set
-    seed=0,  # which images
-    steps=[
-        dict(
-            type="RangeCalibration",
-            weight=dict(type="LpNormObserver", p=2.0),
-            act=dict(type="LpNormObserver", p=2.0),
-        ),
-        dict(type="AdaRound", preset="published"),
-    ],
-)
+_base_ = "./mmse.py"
+
+_base_.calib_cfg.update(method="adaround", num_images=256)
+_base_.calib_cfg.steps.append(dict(type="AdaRound", preset="published"))

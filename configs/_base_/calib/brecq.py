@@ -3,17 +3,10 @@
 The published size: hours on a GPU. ``brecq_fast.py`` takes minutes.
 """
 
-calib_cfg = dict(
-    method="brecq",
-    num_images=256,  # of the training set
-    seed=0,  # which images
-    steps=[
-        dict(
-            type="RangeCalibration",
-            weight=dict(type="LpNormObserver", p=2.0),
-            act=dict(type="LpNormObserver", p=2.0),
-        ),
-        dict(type="BRECQ", preset="published"),
-        dict(type="LearnedSteps", preset="published"),
-    ],
-)
+_base_ = "./mmse.py"
+
+_base_.calib_cfg.update(method="brecq", num_images=256)
+_base_.calib_cfg.steps += [
+    dict(type="BRECQ", preset="published"),
+    dict(type="LearnedSteps", preset="published"),
+]

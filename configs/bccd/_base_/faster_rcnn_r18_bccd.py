@@ -36,17 +36,8 @@ model = dict(
 max_epochs = 16
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=60),
-    dict(
-        type="CosineAnnealingLR",
-        by_epoch=True,
-        begin=0,
-        end=max_epochs,
-        T_max=max_epochs,
-        convert_to_iter_based=True,
-    ),
-]
+_base_.param_scheduler[0].update(end=60)
+_base_.param_scheduler[1].update(end=max_epochs, T_max=max_epochs)
 
 # Stock settings would keep a checkpoint with the optimizer's state of every epoch: gigabytes.
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=4, max_keep_ckpts=1))

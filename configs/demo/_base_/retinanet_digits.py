@@ -43,16 +43,5 @@ model = dict(
 train_dataloader = dict(batch_size=8)
 train_cfg = dict(max_epochs=16)
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
-param_scheduler = [
-    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=200),
-    dict(
-        type="CosineAnnealingLR",
-        T_max=16,
-        eta_min=0,
-        by_epoch=True,
-        begin=0,
-        end=16,
-        convert_to_iter_based=True,
-    ),
-]
+_base_.param_scheduler[1].update(end=16, T_max=16)
 load_from = "{{ fileDirname }}/../../../checkpoints/demo/retinanet_digits.pth"
