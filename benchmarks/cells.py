@@ -1,11 +1,13 @@
 """A table of measured cells that grows run by run: what its file holds is not measured again."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from mmptq.fileio import atomic_write
+
+Cell = dict[str, Any]
 
 
 class Cells:
@@ -19,21 +21,33 @@ class Cells:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.values = self._read()
+        self.values: dict[str, Cell] = read_json(path)
 
-    def measure(self, name: str, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def measure(self, name: str, compute: Callable[[], Cell]) -> Cell:
         """The cell called ``name``, computed and saved if it is not there."""
         if name not in self.values:
             self.put(name, compute())
         return self.values[name]
 
-    def put(self, name: str, cell: dict[str, Any]) -> None:
+    def put(self, name: str, cell: Cell) -> None:
         """Save a cell, in place of the one that may be there."""
         # Read again: another process may have added cells meanwhile.
-        self.values = {**self._read(), name: cell}
-        text = json.dumps(self.values, indent=1, sort_keys=True) + "\n"
-        with atomic_write(self.path) as file:
-            file.write(text.encode())
+        self.values = {**read_json(self.path), name: cell}
+        write_json(self.path, self.values, sort_keys=True)
 
-    def _read(self) -> dict[str, dict[str, Any]]:
-        return json.loads(self.path.read_text()) if self.path.exists() else {}
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a file holds; missing means empty."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write_json(path: Path, values: Mapping[str, Any], **form: Any) -> None:
+    """Write a file whole or not at all.
+
+    Args:
+        path: Of the file.
+        values: What it holds from now on.
+        form: Of ``json.dumps``, beside the indent.
+    """
+    with atomic_write(path) as file:
+        file.write((json.dumps(values, indent=1, **form) + "\n").encode())

@@ -7,29 +7,28 @@ is the real path: COCO annotations with their original ids, 80 classes, images a
 """
 
 import argparse
-import resource
 import tempfile
-import time
 from pathlib import Path
 
 import torch
+from arguments import add_images, new_parser
+from markdown_table import head, row
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from peak_memory import peak_bytes
+from timing import timed
 
 from mmptq.algorithms import RangeCalibration
+from mmptq.engine import CalibrationContext
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.prepare_config import set_data_root
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("config", nargs="?", default="configs/retinanet/r50_w4a4.py")
     parser.add_argument("--data-root", required=True, help="COCO layout, or a part of it")
-    parser.add_argument("--images", type=int, default=16, help="calibration images")
+    add_images(parser, default=16)
     parser.add_argument("--evaluate", action="store_true", help="run the COCO evaluation as well")
     return parser.parse_args()
 
@@ -38,25 +37,24 @@ def main() -> None:
     args = parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cfg = make_config(args, Path(folder))
-        start = time.perf_counter()
-        runner = CalibrationRunner.from_cfg(cfg)
-        context = runner.setup()
-        loaded, memory = time.perf_counter(), peak_gib()
-        runner.prepare_model(context)
-        collected = time.perf_counter()
+        (runner, context), setup_s = timed(lambda: set_up(cfg))
+        memory = peak_gib()
+        _, collect_s = timed(lambda: runner.prepare_model(context))
         mse = {"type": "LpNormObserver", "p": 2.0}
-        RangeCalibration(weight=mse, act=mse).run(context)
-        calibrated = time.perf_counter()
+        _, ranges_s = timed(lambda: RangeCalibration(weight=mse, act=mse).run(context))
         print(f"\n{torch.get_num_threads()} threads")
-        print(f"model, plan, images, profile: {loaded - start:.1f} s, peak {memory:.2f} GiB\n")
-        print("| config | images | activation statistics s | MMSE ranges s | peak GiB |")
-        print("|---|---|---|---|---|")
-        seconds = f"{collected - loaded:.1f} | {calibrated - collected:.1f}"
-        print(f"| `{args.config}` | {args.images} | {seconds} | {peak_gib():.2f} |\n")
+        print(f"model, plan, images, profile: {setup_s:.1f} s, peak {memory:.2f} GiB\n")
+        print(head(["config", "images", "activation statistics s", "MMSE ranges s", "peak GiB"]))
+        seconds = (f"{value:.1f}" for value in (collect_s, ranges_s))
+        print(row([f"`{args.config}`", str(args.images), *seconds, f"{peak_gib():.2f}"]) + "\n")
         if args.evaluate:
-            start = time.perf_counter()
-            runner.evaluate("mmse")
-            print(f"COCO evaluation              : {time.perf_counter() - start:7.1f} s")
+            _, evaluate_s = timed(lambda: runner.evaluate("mmse"))
+            print(f"COCO evaluation              : {evaluate_s:7.1f} s")
+
+
+def set_up(cfg: Config) -> tuple[CalibrationRunner, CalibrationContext]:
+    runner = CalibrationRunner.from_cfg(cfg)
+    return runner, runner.setup()
 
 
 def make_config(args: argparse.Namespace, folder: Path) -> Config:
@@ -73,8 +71,8 @@ def make_config(args: argparse.Namespace, folder: Path) -> Config:
 
 
 def peak_gib() -> float:
-    """Largest resident set so far (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    """Largest resident set so far."""
+    return peak_bytes() / 2**30
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
-from arguments import ROOT, new_parser
+from arguments import ROOT, add_check, new_parser, run
 from pages import FIGURES, GRIDS, numbers
 from project_runs import project_runs
 from records import markdown, records
+from refresh import refresh
 
 from mmptq.errors import MmptqError
-from mmptq.fileio import atomic_write
 from mmptq.leaderboard import make_boards, to_csv, to_markdown
 from mmptq.leaderboard.runs import Run
 
@@ -51,17 +51,10 @@ BLOCK = re.compile(
 
 def main() -> None:
     parser = new_parser(__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    add_check(parser)
     args = parser.parse_args()
     wanted = {**leaderboard(), **pages()}
-    stale = [page for page, text in wanted.items() if not page.exists() or page.read_text() != text]
-    names = "\n".join(str(page.relative_to(ROOT)) for page in stale)
-    if args.check and stale:
-        raise MmptqError(f"run python benchmarks/docs_tables.py, these are stale:\n{names}")
-    for page in stale:
-        with atomic_write(page) as file:
-            file.write(wanted[page].encode())
-    print(names or "every table is up to date")
+    refresh(wanted, ROOT, args.check, "docs_tables.py", "table")
 
 
 def pages() -> dict[Path, str]:
@@ -139,7 +132,4 @@ def printed(script: str, arguments: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except MmptqError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -11,19 +11,20 @@ boxes survive).
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from arguments import ROOT, add_threads, new_parser
+from markdown_table import head, row
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from timing import in_turns
 
 from mmptq.adapters import find_adapter
 from mmptq.evaluation import nominal_shape
 from mmptq.models import QConfig, QuantModel
 
-ROOT = Path(__file__).resolve().parents[1]
 DEFAULT_CONFIGS = (
     "configs/demo/retinanet_w4a4_mmse.py",
     "configs/demo/faster_rcnn_w4a4_mmse.py",
@@ -33,13 +34,11 @@ DEFAULT_CONFIGS = (
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("configs", nargs="*", default=[str(ROOT / c) for c in DEFAULT_CONFIGS])
     parser.add_argument("--shape", nargs=2, type=int, metavar=("H", "W"), help="default: config's")
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add_threads(parser, default=torch.get_num_threads())
     return parser.parse_args()
 
 
@@ -48,30 +47,21 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     init_default_scope("mmdet")
     print(f"{args.threads} threads, {args.repeats} forwards each, medians\n")
-    print("| config | input | float s | quantized s | ratio |")
-    print("|---|---|---|---|---|")
+    print(head(["config", "input", "float s", "quantized s", "ratio"]))
     for path in args.configs:
         cfg = Config.fromfile(path)
         shape = tuple(args.shape) if args.shape else nominal_shape(cfg)
         float_s, quantized_s = compare(cfg, shape, args.repeats)
-        name = Path(path).resolve().relative_to(ROOT)
-        ratio = quantized_s / float_s
-        print(
-            f"| {name} | {shape[1]}x{shape[0]} | {float_s:.4f} | {quantized_s:.4f} | {ratio:.2f} |"
-        )
+        name = str(Path(path).resolve().relative_to(ROOT))
+        figures = (f"{float_s:.4f}", f"{quantized_s:.4f}", f"{quantized_s / float_s:.2f}")
+        print(row([name, f"{shape[1]}x{shape[0]}", *figures]))
 
 
 def compare(cfg: Config, shape: tuple[int, ...], repeats: int) -> tuple[float, float]:
     """Median seconds of the float and of the quantized model."""
-    float_run, quantized_run = make_run(cfg, shape, False), make_run(cfg, shape, True)
-    float_run(), quantized_run()
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats):
-        for run, seconds in zip((float_run, quantized_run), times, strict=True):
-            start = time.perf_counter()
-            run()
-            seconds.append(time.perf_counter() - start)
-    return statistics.median(times[0]), statistics.median(times[1])
+    runs = [make_run(cfg, shape, quantized) for quantized in (False, True)]
+    float_s, quantized_s = (statistics.median(seconds) for seconds in in_turns(runs, repeats))
+    return float_s, quantized_s
 
 
 def make_run(cfg: Config, shape: tuple[int, ...], quantized: bool) -> Callable[[], object]:

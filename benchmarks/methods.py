@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from arguments import add_cells, new_parser
+from arguments import add_cells, new_parser, run
 from cells import Cells
 from comparison.campaign import Campaign, Failure
 from comparison.columns import COLUMNS, find_columns
@@ -41,7 +41,7 @@ from comparison.plan import Cell, all_cells
 from comparison.specs import Spec, find_specs
 from comparison.tables import contents, to_markdown, to_text
 
-from mmptq.errors import ConfigError, MmptqError
+from mmptq.errors import ConfigError
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -127,8 +127,4 @@ def keep_intervals(
 
 
 if __name__ == "__main__":
-    try:
-        if main():
-            sys.exit(1)
-    except MmptqError as error:
-        sys.exit(f"error: {error}")
+    run(main)

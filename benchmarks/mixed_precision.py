@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from arguments import ROOT, new_parser
+from cells import Cell, Cells
 
 from mmptq.analysis.figures import new_figure, save_figure
-from mmptq.fileio import atomic_write
 
 RESULTS = ROOT / "benchmarks/results/mixed_precision.json"
 PICTURE = ROOT / "docs/images/mixed_budgets.png"
 COSTS = {"size_mb": "size, MB", "gbops": "GBOPs"}
 METHODS = {"mmse": ("MMSE", "tab:blue"), "gptq": ("GPTQ", "tab:green")}
 METHODS["bitshrink"] = ("Bit-shrinking", "tab:orange")
-
-Cell = dict[str, Any]
 
 
 def main() -> None:
@@ -35,13 +33,14 @@ def main() -> None:
     args = parser.parse_args()
     if args.sweep and not args.model:
         parser.error("--model: name the model of the sweeps")
-    cells = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    cells = Cells(RESULTS)
     for folder in args.sweep:
-        cells |= cells_of(json.loads((folder / "pareto.json").read_text()), args.model)
-    with atomic_write(RESULTS) as file:
-        file.write((json.dumps(cells, indent=1, sort_keys=True) + "\n").encode())
-    draw(cells, PICTURE)
-    print(f"{len(cells)} cells in {RESULTS.relative_to(ROOT)}; {PICTURE.relative_to(ROOT)}")
+        found = cells_of(json.loads((folder / "pareto.json").read_text()), args.model)
+        for name, cell in found.items():
+            cells.put(name, cell)
+    draw(cells.values, PICTURE)
+    count = len(cells.values)
+    print(f"{count} cells in {RESULTS.relative_to(ROOT)}; {PICTURE.relative_to(ROOT)}")
 
 
 def cells_of(sweep: Mapping[str, Any], model: str) -> dict[str, Cell]:

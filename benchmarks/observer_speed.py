@@ -8,10 +8,10 @@ turn within one run, so that other load on the machine hits both.
     python benchmarks/observer_speed.py [--values 10000000] [--threads N]
 """
 
-import argparse
-import time
-
 import torch
+from arguments import add_threads, new_parser
+from markdown_table import head, row
+from timing import timed
 from torch import Tensor
 
 from mmptq.observers import LpNormObserver, TensorStatistics
@@ -57,29 +57,28 @@ def update_cost(kind: str, count: int, pieces: int) -> float:
     """Milliseconds of ``TensorStatistics.update`` per million values, in ``pieces`` calls."""
     x = make_values(kind, count)
     stats = TensorStatistics()
-    start = time.perf_counter()
-    for chunk in x.chunk(pieces):
-        stats.update(chunk, image=0)
-    return (time.perf_counter() - start) * 1e9 / count
+
+    def update() -> None:
+        for chunk in x.chunk(pieces):
+            stats.update(chunk, image=0)
+
+    return timed(update)[1] * 1e9 / count
 
 
 def compare(kind: str, x: Tensor, scheme: QuantScheme, p: float) -> tuple[float, ...]:
     """Print one row; return both seconds, their ratio, and the error over the brute one."""
-    start = time.perf_counter()
-    found = observe(x, scheme, p)
-    middle = time.perf_counter()
-    least = brute_force(x, scheme, p)
-    ours_s, brute_s = middle - start, time.perf_counter() - middle
+    found, ours_s = timed(lambda: observe(x, scheme, p))
+    least, brute_s = timed(lambda: brute_force(x, scheme, p))
     faster, error = brute_s / ours_s, true_error(x, *found, scheme, p) / least
-    row = f"{kind:8} {p:4.1f} {scheme.num_bits:4.0f} {ours_s:10.3f} {brute_s:8.2f}"
-    print(f"{row} {faster:6.0f}x {error:8.4f}", flush=True)
+    start = f"{kind:8} {p:4.1f} {scheme.num_bits:4.0f} {ours_s:10.3f} {brute_s:8.2f}"
+    print(f"{start} {faster:6.0f}x {error:8.4f}", flush=True)
     return ours_s, brute_s, faster, error
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="L_p observer against brute force")
+    parser = new_parser(__doc__)
     parser.add_argument("--values", type=int, default=10_000_000, help="size of the tensor")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add_threads(parser, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_grad_enabled(False)
@@ -104,15 +103,15 @@ def main() -> None:
 
 def print_ranges(results: dict[str, list[tuple[float, ...]]]) -> None:
     """Markdown: for each kind of values, least and largest of what :func:`compare` returns."""
-    print("\n| values | observer s | brute force s | faster | error, observer / brute force |")
-    print("|---|---|---|---|---|")
+    titles = ["values", "observer s", "brute force s", "faster", "error, observer / brute force"]
+    print(f"\n{head(titles)}")
     for kind, rows in results.items():
         forms = ("{:.2f}", "{:.1f}", "{:.0f}x", "{:.4f}")
         texts = [
             f"{form.format(min(column))} to {form.format(max(column))}"
             for form, column in zip(forms, zip(*rows, strict=True), strict=True)
         ]
-        print(f"| {kind} | {' | '.join(texts)} |")
+        print(row([kind, *texts]))
 
 
 if __name__ == "__main__":

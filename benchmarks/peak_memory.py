@@ -11,9 +11,14 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def peak_mb() -> int:
-    """Peak memory of this process since :func:`reset_peak`, in MB; 0 where it is unknown."""
+def peak_bytes() -> int:
+    """Peak memory of this process since :func:`reset_peak`; 0 where it is unknown."""
     with contextlib.suppress(OSError):
         text = Path("/proc/self/status").read_text()
-        return round(int(re.findall(r"VmHWM:\s+(\d+)", text)[0]) * 1024 / 1e6)
+        return int(re.findall(r"VmHWM:\s+(\d+)", text)[0]) * 1024
     return 0
+
+
+def peak_mb() -> int:
+    """The same in MB."""
+    return round(peak_bytes() / 1e6)

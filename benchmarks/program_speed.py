@@ -7,11 +7,12 @@ bit more, over three orders of magnitude from tensor to tensor.
 """
 
 import random
-import time
 from pathlib import Path
 
 import torch
 from arguments import ROOT, new_parser
+from markdown_table import head, row
+from timing import timed
 
 from mmptq.adapters import find_adapter
 from mmptq.algorithms.mixed_precision.budget import Budget
@@ -38,14 +39,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3, help="sensitivities (default: %(default)s)")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print("| detector | groups | as W4A4 in | seconds |\n|---|---|---|---|")
+    print(head(["detector", "groups", "as W4A4 in", "seconds"]))
     for title, config in CONFIGS.items():
         costs = costs_of(ROOT / config)
         for budget, keys in BUDGETS.items():
             limits = Budget(**dict.fromkeys(keys, "W4A4")).limits(costs)
             seconds = [seconds_of(costs, limits, seed) for seed in range(args.draws)]
             span = f"{min(seconds):.1f} to {max(seconds):.1f}"
-            print(f"| {title} | {len(costs.groups)} | {budget} | {span} |", flush=True)
+            print(row([title, str(len(costs.groups)), budget, span]), flush=True)
 
 
 def costs_of(config: Path) -> Costs:
@@ -65,9 +66,9 @@ def seconds_of(costs: Costs, limits: dict[str, float], seed: int) -> float:
     sizes = [10 ** draw.uniform(-3, 0) for _ in costs.groups]
     pairs = zip(costs.groups, sizes, strict=True)
     harm = [[size * 4.0**-bits for bits in group.choices] for group, size in pairs]
-    start = time.perf_counter()
-    assert Program(costs, harm).solve(HARM, limits) is not None
-    return time.perf_counter() - start
+    found, seconds = timed(lambda: Program(costs, harm).solve(HARM, limits))
+    assert found is not None
+    return seconds
 
 
 if __name__ == "__main__":

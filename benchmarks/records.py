@@ -23,10 +23,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from arguments import ROOT, new_parser
+from arguments import ROOT, new_parser, run
+from cells import read_json, write_json
+from markdown_table import table
 
 from mmptq.errors import MmptqError
-from mmptq.fileio import atomic_write
 
 RECORDED = ROOT / "benchmarks/results/recorded.json"
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RECORDED, help="file of the records")
     args = parser.parse_args()
     commands = [shlex.join(args.command)] if args.command else known_commands(args.json, args.name)
-    tables = [last_table(run(command), command) for command in commands]
+    tables = [last_table(printed(command), command) for command in commands]
     if any(table[0] != tables[0][0] for table in tables):
         raise MmptqError(f"{args.name}: its commands print tables of different columns")
     rows = [row for table in tables for row in table[1:]]
@@ -65,7 +66,7 @@ def known_commands(path: Path, name: str) -> list[str]:
     return records[name]["commands"]
 
 
-def run(command: str) -> str:
+def printed(command: str) -> str:
     """What a command prints; it is shown, too, as far as it goes to stderr.
 
     Raises:
@@ -81,13 +82,13 @@ def run(command: str) -> str:
     return done.stdout
 
 
-def last_table(printed: str, command: str) -> list[list[str]]:
+def last_table(text: str, command: str) -> list[list[str]]:
     """Cells of the last Markdown table in a text, its headings first.
 
     Raises:
         MmptqError: It has none.
     """
-    blocks = re.findall(r"(?:^ *\|.*\|[ ]*\n){3,}", printed, re.MULTILINE)
+    blocks = re.findall(r"(?:^ *\|.*\|[ ]*\n){3,}", text, re.MULTILINE)
     if not blocks:
         raise MmptqError(f"{command}: prints no Markdown table; nothing is recorded")
     head, _, *rows = blocks[-1].splitlines()
@@ -97,15 +98,13 @@ def last_table(printed: str, command: str) -> list[list[str]]:
 
 def save(path: Path, name: str, commands: Sequence[str], **figures: Any) -> None:
     """Keep a record: ``columns`` and ``rows``, or ``cells`` by name."""
-    records = json.loads(path.read_text()) if path.exists() else {}
-    records[name] = {"commands": list(commands), **origin(), **figures}
-    with atomic_write(path) as file:
-        file.write((json.dumps(records, indent=1, ensure_ascii=False) + "\n").encode())
+    record = {"commands": list(commands), **origin(), **figures}
+    write_json(path, {**read_json(path), name: record}, ensure_ascii=False)
 
 
 def add_cells(path: Path, name: str, command: str, cells: dict[str, Any]) -> None:
     """Keep figures by name in a record, beside those that it has of other commands."""
-    old = (json.loads(path.read_text()) if path.exists() else {}).get(name, {})
+    old = read_json(path).get(name, {})
     commands = dict.fromkeys([*old.get("commands", []), command])
     save(path, name, list(commands), cells=old.get("cells", {}) | cells)
 
@@ -130,13 +129,9 @@ def processor() -> str:
 
 def markdown(record: dict[str, Any]) -> str:
     """A record's rows, and where they come from."""
-    rows = [record["columns"], ["---"] * len(record["columns"]), *record["rows"]]
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([*lines, "", f"Recorded {record['date']} ({record['commit']})."]) + "\n"
+    rows = table(record["columns"], record["rows"])
+    return f"{rows}\n\nRecorded {record['date']} ({record['commit']}).\n"
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except MmptqError as error:
-        sys.exit(f"error: {error}")
+    run(main)

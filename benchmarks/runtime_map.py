@@ -22,6 +22,7 @@ from cells import Cells
 from comparison.columns import COLUMNS, find_columns
 from comparison.models import DEFAULT_MODELS, MODELS, main_figure
 from comparison.places import Places, read_model_config
+from markdown_table import head, row
 from silence import quiet
 from torch import Tensor
 
@@ -133,8 +134,7 @@ def print_table(cells: Cells, args: argparse.Namespace) -> None:
     """Markdown."""
     titles = ["model", "bits", "runtime", "simulated", "real", "simulated in float64"]
     titles += ["same images", "in float64", "same detections", "in float64", "integers", "MB"]
-    print(f"\n| {' | '.join(titles)} |")
-    print(f"|{'---|' * len(titles)}")
+    print(f"\n{head(titles)}")
     for model in args.models:
         for column in args.columns:
             for runtime in args.runtimes:
@@ -159,7 +159,7 @@ def line(model: str, column: str, runtime: str, cell: dict[str, Any]) -> str:
         "{} of {}".format(*cell["integers"]),
         "{} -> {}".format(*cell["mb"]),
     ]
-    return f"| {' | '.join(columns)} |"
+    return row(columns)
 
 
 def _percent(cell: dict[str, Any], key: str) -> str:

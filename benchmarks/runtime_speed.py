@@ -21,9 +21,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import markdown_table
 import records
 import torch
-from arguments import ROOT, new_parser
+from arguments import ROOT, add_choices, new_parser
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -48,10 +49,8 @@ MODELS = {
     "faster_rcnn_r50": "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
     "yolox_nano": "mmdet::yolox/yolox_nano_8xb8-300e_coco.py",
 }
-HEADER = """\
-| model | runtime | input | threads | float ms | ms | ratio | integers | MB, float / quantized \
-| peak MB | export |
-|---|---|---|---|---|---|---|---|---|---|---|"""
+TITLES = ("model", "runtime", "input", "threads", "float ms", "ms", "ratio", "integers")
+TITLES += ("MB, float / quantized", "peak MB", "export")
 MIN_MAX = {"type": "MinMaxObserver"}
 
 
@@ -78,11 +77,10 @@ class Noise:
 
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
-    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
+    add_choices(parser, models=MODELS, runtimes=RUNTIMES)
     parser.add_argument(
         "--shapes", nargs="+", default=["320x320"], metavar="HxW", help="of R50 and YOLOX-Nano"
     )
-    parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=RUNTIMES)
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 0], help="0: all")
     parser.add_argument("--bits", nargs=2, type=int, default=[8, 8], metavar=("W", "A"))
     parser.add_argument("--rounds", type=int, default=15)
@@ -97,7 +95,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     rows: list[dict[str, Any]] = []
-    print(HEADER, flush=True)
+    print(markdown_table.head(TITLES), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name in args.models:
             for runtime in args.runtimes:
@@ -218,7 +216,7 @@ def line(row: dict[str, Any]) -> str:
         f"{peaks[0]} / {peaks[1]}",
         f"{row['export_s']:.0f} s, {row['export_peak_mb']} MB",
     ]
-    return f"| {' | '.join(cells)} |"
+    return markdown_table.row(cells)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from arguments import add_cells, new_parser
 from cells import Cells
+from markdown_table import table
 from packaging.version import Version
 
 PACKAGES = ("python", "torch", "numpy", "mmengine", "mmcv", "mmdet")
@@ -31,7 +32,7 @@ def main() -> None:
             parser.error("name the demo's work dir and the smoke tests' report")
         cell = {"stack": args.stack, **of_demo(args.demo), **counts(args.junit)}
         cells.put("{stack}/{python}/{torch}".format(**cell), cell)
-    print(table(cells.values))
+    print(markdown(cells.values))
 
 
 def of_demo(work_dir: Path) -> dict[str, Any]:
@@ -60,18 +61,17 @@ def counts(junit: Path) -> dict[str, int]:
     }
 
 
-def table(cells: dict[str, dict[str, Any]]) -> str:
+def markdown(cells: dict[str, dict[str, Any]]) -> str:
     """The Markdown of all that is kept."""
     columns = ("stack", *PACKAGES, "demo, float and W4A4", "smoke tests")
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    rows = []
     for cell in sorted(cells.values(), key=_order):
         tests = f"{cell['passed']} passed, {cell['skipped']} skipped"
         if cell["failed"]:
             tests += f", **{cell['failed']} failed**"
-        row = (cell["stack"], *(cell[name] for name in PACKAGES))
-        row = (*row, f"{cell['W32A32']}, {cell['W4A4']} mAP", tests)
-        lines.append("| " + " | ".join(row) + " |")
-    return "\n".join(lines)
+        versions = (cell[name] for name in PACKAGES)
+        rows.append([cell["stack"], *versions, f"{cell['W32A32']}, {cell['W4A4']} mAP", tests])
+    return table(columns, rows)
 
 
 def _order(cell: dict[str, Any]) -> tuple[Any, ...]:

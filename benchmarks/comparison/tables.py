@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import markdown_table
 from rich import box
 from rich.markup import escape
 from rich.table import Table
@@ -109,9 +110,7 @@ def to_markdown(tables: Sequence[Content]) -> str:
 
 
 def _markdown(table: Content) -> str:
-    lines = [table.head, ["---"] * len(table.head), *table.rows]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"**{table.title}**\n\n{text}\n"
+    return f"**{table.title}**\n\n{markdown_table.table(table.head, table.rows)}\n"
 
 
 def to_text(tables: Sequence[Content]) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import stdev
 from typing import Any, NamedTuple
 
+from markdown_table import table
+
 from mmptq.errors import MmptqError
 from pages.measured import Cell, cells_of, cells_over_seeds, mean_cell
 
@@ -51,12 +53,12 @@ class Grid(NamedTuple):
         filled = [[self._figures(row, c) for _, c in self.columns] for row in self.rows.values()]
         best = [_largest(column) for column in zip(*filled, strict=True)]
         head = [*self.corner, *(heading for heading, _ in self.columns)]
-        lines = [head, ["---"] * len(head)]
+        lines = []
         for label, row in zip(self.rows, filled, strict=True):
             labels = (label,) if isinstance(label, str) else label
             lines.append([*labels, *(f.text(b) for f, b in zip(row, best, strict=True))])
-        self._refuse_empty(lines[2:])
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        self._refuse_empty(lines)
+        return table(head, lines) + "\n"
 
     def cells(self, row: Label, column: int) -> list[Cell]:
         """What was measured for one place, seed by seed."""

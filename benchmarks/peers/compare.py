@@ -30,8 +30,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from arguments import ROOT, add_cells, new_parser
+from arguments import ROOT, add_cells, add_images, add_seed, add_threads, new_parser, run
 from cells import Cells
+from markdown_table import head, row
 from peers.raw_heads import RawHeads
 from peers.toolkits import RUNTIMES, TOOLKITS, Session, missing_packages
 from silence import quietly
@@ -54,9 +55,9 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument("config", nargs="?", default=STOCK, help=f"default: {STOCK}")
     parser.add_argument("--checkpoint", help="float weights, file or URL (default: load_from)")
-    parser.add_argument("--images", type=int, default=32, help="calibration images")
-    parser.add_argument("--seed", type=int, default=0, help="which calibration images")
-    parser.add_argument("--threads", type=int, default=1, help="CPUs of a calibration")
+    add_images(parser)
+    add_seed(parser)
+    add_threads(parser, used_for="CPUs of a calibration")
     parser.add_argument("--methods", nargs="+", choices=[OWN, *TOOLKITS], default=[OWN, *TOOLKITS])
     base = ROOT / "configs/_base_"
     recipes = [str(base / "calib/minmax.py"), str(base / "calib/mmse.py")]
@@ -287,18 +288,15 @@ def print_table(cells: Cells, args: argparse.Namespace) -> None:
     for recipe in args.recipes:
         rows[own_name(args, recipe)] = f"{OWN} {Path(recipe).stem}, {Path(args.qconfig).stem}"
     rows |= {name: f"{toolkit.label}, {toolkit.runtime}" for name, toolkit in TOOLKITS.items()}
-    print(f"\n| method | {args.metric} | minus float | calibration s | peak MB |")
-    print("|---|---|---|---|---|")
+    titles = ["method", args.metric, "minus float", "calibration s", "peak MB"]
+    print(f"\n{head(titles)}")
     for name, label in rows.items():
         figures = cells.values.get(cell_name(args, name))
         if figures is not None:
             value, change = figures[args.metric], figures[args.metric] - target[args.metric]
             cost = [str(figures.get(key, "")) for key in ("seconds", "peak_mb")]
-            print(f"| {label} | {100 * value:.1f} | {100 * change:+.1f} | {' | '.join(cost)} |")
+            print(row([label, f"{100 * value:.1f}", f"{100 * change:+.1f}", *cost]))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except MmptqError as error:
-        sys.exit(f"error: {error}")
+    run(main)

@@ -3,7 +3,6 @@
 python benchmarks/peers/own.py CONFIG FIGURES
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmengine.runner import set_random_seed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from arguments import add_threads, new_parser
 from peers.toolkits import keep_to_cpus, measured
 from silence import quietly
 
@@ -23,10 +23,10 @@ from mmptq.runner import CalibrationRunner
 
 def main() -> None:
     """Calibrate by the config's recipe, then measure."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = new_parser(main.__doc__)
     parser.add_argument("config", help="complete, as benchmarks/peers/compare.py writes it")
     parser.add_argument("figures", type=Path, help="JSON file")
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads(parser)
     args = parser.parse_args()
     keep_to_cpus(args.threads)
     torch.set_num_threads(args.threads)

@@ -3,12 +3,10 @@
 Nothing here imports torch or MMDetection, so that a calibration's peak memory is the toolkit's.
 """
 
-import argparse
 import importlib.util
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +18,9 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from arguments import add_threads, new_parser
 from peak_memory import peak_mb, reset_peak
+from timing import timed
 
 Array = NDArray[np.float32]
 Session = Callable[[Array], Sequence[Array]]
@@ -160,20 +160,19 @@ def keep_to_cpus(count: int) -> None:
 def measured(calibrate: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     """What ``calibrate`` returns; its seconds, and the peak memory of the process in MB."""
     reset_peak()
-    start = time.perf_counter()
-    result = calibrate()
-    return result, {"seconds": round(time.perf_counter() - start, 1), "peak_mb": peak_mb()}
+    result, seconds = timed(calibrate)
+    return result, {"seconds": round(seconds, 1), "peak_mb": peak_mb()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Calibrate in this process, and write the figures."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = new_parser(main.__doc__)
     parser.add_argument("method", choices=TOOLKITS)
     parser.add_argument("model", type=Path, help="float ONNX model")
     parser.add_argument("images", type=Path, help="folder of arrays (1, 3, H, W)")
     parser.add_argument("path", type=Path, help="the quantized model")
     parser.add_argument("figures", type=Path, help="JSON file")
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads(parser)
     args = parser.parse_args(arguments)
     keep_to_cpus(args.threads)
     images = sorted(args.images.glob("*.npy"))
