@@ -48,7 +48,8 @@ def cells_of(sweep: Mapping[str, Any], model: str) -> dict[str, Cell]:
     found = {model: sweep["float"]} if sweep["float"] else {}
     for point in sweep["points"]:
         method = point["method"].removeprefix("mixed_")
-        found[f"{model}/{method}/{point['run']}"] = point
+        # A model that detects nothing has no metrics; that is an mAP of 0.
+        found[f"{model}/{method}/{point['run']}"] = {"bbox_mAP": 0.0, **point}
     return found
 
 
@@ -65,8 +66,7 @@ def draw(cells: Mapping[str, Cell], path: Path) -> None:
                     points = [cell for key, cell in cells.items() if key.startswith(start)]
                     points.sort(key=lambda cell: cell[cost])
                     x = [cell[cost] for cell in points]
-                    # A model that finds nothing has none.
-                    y = [100 * cell.get("bbox_mAP", 0.0) for cell in points]
+                    y = [100 * cell["bbox_mAP"] for cell in points]
                     kind = "uniform" if prefix == "uniform" else "mixed"
                     if points:
                         axes.plot(x, y, style, color=colour, ms=4, label=f"{name}, {kind}")
