@@ -9,68 +9,52 @@ The set: https://github.com/Shenggan/BCCD_Dataset (MIT licence), folder BCCD/.
 """
 
 import argparse
-import json
 import math
-import os
-import shutil
 import sys
 import xml.etree.ElementTree as ET
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from coco_form import (
+    Box,
+    ConversionError,
+    LabelledImage,
+    add_arguments,
+    check_names,
+    read_lines,
+    report,
+    summary,
+    write,
+)
 
 CLASSES = ("RBC", "WBC", "Platelets")  # in the order of their category ids, which start at 1
-SPLITS = {"train": "trainval", "val": "test"}  # ours -> the published list
+LISTS = {"train": "trainval.txt", "val": "test.txt"}  # ours -> the published list
 MIN_SIDE = 2.0  # pixels; the set has boxes of no extent
-
-
-class ConversionError(Exception):
-    """The input is not as expected; the message names the file."""
+HINT = (
+    "--voc must be the folder that holds Annotations/, ImageSets/ and JPEGImages/ (BCCD/ in the "
+    "published repository)"
+)
 
 
 @dataclass(frozen=True)
-class VocImage:
-    """One image and its boxes, as its XML file says.
+class Annotation:
+    """What one XML file says.
 
     Args:
-        name: File name without extension.
-        width: Pixels.
-        height: Pixels.
+        width: Of the image, in pixels.
+        height: Of the image, in pixels.
         boxes: ``(class, (xmin, ymin, xmax, ymax))`` in pixels, clipped to the image.
         dropped: Number of boxes left out because they are too small.
     """
 
-    name: str
     width: int
     height: int
-    boxes: tuple[tuple[str, tuple[float, float, float, float]], ...]
+    boxes: tuple[tuple[str, Box], ...]
     dropped: int
 
 
-def read_split(voc: Path, published: str) -> list[str]:
-    """Image names of a published list, in its order.
-
-    Raises:
-        ConversionError: The list is missing, empty, or names an image twice.
-    """
-    path = voc / "ImageSets" / "Main" / f"{published}.txt"
-    if not path.is_file():
-        raise ConversionError(
-            f"{path} is missing: --voc must be the folder that holds Annotations/, ImageSets/ and "
-            "JPEGImages/ (BCCD/ in the published repository)"
-        )
-    names = path.read_text(encoding="utf-8").split()
-    if not names:
-        raise ConversionError(f"{path} names no image")
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ConversionError(f"{path} names {twice[0]} more than once")
-    return names
-
-
-def read_annotation(path: Path) -> VocImage:
+def read_annotation(path: Path) -> Annotation:
     """Read one VOC annotation file.
 
     Raises:
@@ -87,12 +71,10 @@ def read_annotation(path: Path) -> VocImage:
         raise ConversionError(f"{path}: size {width:g} x {height:g} is not that of an image")
     boxes = [_read_object(element, width, height, path) for element in root.iter("object")]
     kept = tuple((name, box) for name, box in boxes if _is_large_enough(box))
-    return VocImage(path.stem, int(width), int(height), kept, len(boxes) - len(kept))
+    return Annotation(int(width), int(height), kept, len(boxes) - len(kept))
 
 
-def _read_object(
-    element: ET.Element, width: float, height: float, path: Path
-) -> tuple[str, tuple[float, float, float, float]]:
+def _read_object(element: ET.Element, width: float, height: float, path: Path) -> tuple[str, Box]:
     name = (element.findtext("name") or "").strip()
     if name not in CLASSES:
         raise ConversionError(f"{path}: unknown class {name!r}; known are {', '.join(CLASSES)}")
@@ -118,7 +100,7 @@ def _number(element: ET.Element, tag: str, path: Path) -> float:
     return value
 
 
-def _is_large_enough(box: tuple[float, float, float, float]) -> bool:
+def _is_large_enough(box: Box) -> bool:
     return box[2] - box[0] >= MIN_SIDE and box[3] - box[1] >= MIN_SIDE
 
 
@@ -137,41 +119,6 @@ def find_image(name: str, folders: Sequence[Path]) -> Path:
     )
 
 
-def to_coco(images: Sequence[VocImage]) -> dict[str, Any]:
-    """The images and their boxes as a COCO dictionary; all ids start at 1."""
-    categories = [{"id": i, "name": name} for i, name in enumerate(CLASSES, start=1)]
-    annotations: list[dict[str, Any]] = []
-    for image_id, image in enumerate(images, start=1):
-        for name, (x0, y0, x1, y1) in image.boxes:
-            width, height = x1 - x0, y1 - y0
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": CLASSES.index(name) + 1,
-                    "bbox": [x0, y0, width, height],
-                    "area": width * height,
-                    "iscrowd": 0,
-                }
-            )
-    listed = [
-        {"id": i, "file_name": f"{image.name}.jpg", "width": image.width, "height": image.height}
-        for i, image in enumerate(images, start=1)
-    ]
-    return {"images": listed, "annotations": annotations, "categories": categories}
-
-
-def place(source: Path, target: Path, symlink: bool) -> None:
-    """Copy ``source`` to ``target``, or link it."""
-    if source.parent.resolve() == target.parent.resolve():
-        return  # the images lie in OUT already: replacing one by itself would delete it
-    target.unlink(missing_ok=True)
-    if symlink:
-        os.symlink(source.resolve(), target)
-    else:
-        shutil.copyfile(source, target)
-
-
 def convert(voc: Path, out: Path, folders: Sequence[Path], symlink: bool) -> dict[str, str]:
     """Convert the whole set.
 
@@ -188,32 +135,26 @@ def convert(voc: Path, out: Path, folders: Sequence[Path], symlink: bool) -> dic
         ConversionError: The input is not as expected. Nothing has been written then.
         OSError: ``out`` cannot be written.
     """
-    names = {split: read_split(voc, published) for split, published in SPLITS.items()}
-    shared = set(names["train"]) & set(names["val"])
-    if shared:
-        raise ConversionError(f"{min(shared)} is both in trainval.txt and in test.txt")
-    images = {
+    lists = {split: voc / "ImageSets" / "Main" / name for split, name in LISTS.items()}
+    names = {split: read_lines(path, HINT) for split, path in lists.items()}
+    check_names(names, lists)
+    read = {
         split: [read_annotation(voc / "Annotations" / f"{name}.xml") for name in names[split]]
-        for split in SPLITS
+        for split in LISTS
     }
-    files = {split: [find_image(name, folders) for name in names[split]] for split in SPLITS}
-    (out / "annotations").mkdir(parents=True, exist_ok=True)
-    for split in SPLITS:
-        (out / split).mkdir(exist_ok=True)
-        for file in files[split]:
-            place(file, out / split / file.name, symlink)
-    # Last, so that a set with annotations is a whole one.
-    for split in SPLITS:
-        text = json.dumps(to_coco(images[split]))
-        (out / "annotations" / f"{split}.json").write_text(text, encoding="utf-8")
-    return {split: _summary(images[split]) for split in SPLITS}
-
-
-def _summary(images: Sequence[VocImage]) -> str:
-    counts = Counter(name for image in images for name, _ in image.boxes)
-    per_class = ", ".join(f"{counts[name]} {name}" for name in CLASSES)
-    dropped = sum(image.dropped for image in images)
-    return f"{len(images)} images, {per_class}; {dropped} boxes under {MIN_SIDE:g} px dropped"
+    images = {
+        split: [
+            LabelledImage(find_image(name, folders), found.width, found.height, found.boxes)
+            for name, found in zip(names[split], read[split], strict=True)
+        ]
+        for split in LISTS
+    }
+    write(out, images, CLASSES, symlink)
+    return {
+        split: f"{summary(images[split], CLASSES)}; {sum(found.dropped for found in read[split])} "
+        f"boxes under {MIN_SIDE:g} px dropped"
+        for split in LISTS
+    }
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -229,20 +170,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="published folder with Annotations/, ImageSets/ and JPEGImages/",
     )
     parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("data/bccd"),
-        metavar="DIR",
-        help="where the COCO form goes (default: data/bccd, which configs/bccd/ reads)",
-    )
-    parser.add_argument(
         "--images",
         type=Path,
         nargs="+",
         metavar="DIR",
         help="folders to look for the images in (default: JPEGImages/ of --voc)",
     )
-    parser.add_argument("--symlink", action="store_true", help="link the images, do not copy them")
+    add_arguments(parser, "bccd")
     return parser.parse_args(argv)
 
 
@@ -250,14 +184,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Convert, and say what came out."""
     args = parse_args(argv)
     folders = args.images or [args.voc / "JPEGImages"]
-    try:
-        summaries = convert(args.voc, args.out, folders, args.symlink)
-    except (ConversionError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for split, summary in summaries.items():
-        print(f"{args.out / split}: {summary}")
-    return 0
+    return report(args.out, lambda: convert(args.voc, args.out, folders, args.symlink))
 
 
 if __name__ == "__main__":
