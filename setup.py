@@ -1,7 +1,8 @@
 """Puts the configs and the demo's weights into the wheel; all else is in pyproject.toml.
 
 They go where MMDetection keeps its own, in the package's folder ``.mim``, by which MMEngine
-resolves ``mmptq::...``. In a clone, links of the same names lead to the folders themselves.
+resolves ``mmptq::...``. In a clone, links of the same names lead to the folders themselves. Other
+weights, of twice the wheel's size, are in the clone alone.
 """
 
 import shutil
@@ -19,7 +20,7 @@ class BuildWithConfigs(build_py):
         super().run()
         if self.editable_mode:
             return
-        for folder, pattern in (("configs", "*.py"), ("checkpoints", "*.pth")):
+        for folder, pattern in (("configs", "*.py"), ("checkpoints/demo", "*.pth")):
             for source in sorted(Path(folder).rglob(pattern)):
                 target = Path(self.build_lib, "mmptq/.mim", source)
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -32,10 +32,15 @@ QUANT = sorted(path.stem for path in (CONFIGS / "_base_/quant").glob("*.py"))
 CALIB = sorted(path.stem for path in (CONFIGS / "_base_/calib").glob("*.py"))
 # The keys that a quantized config adds to its float one or changes there.
 OWN_KEYS = {"qconfig", "calib_cfg", "calib_dataloader", "calib_hooks", "load_from"}
-DEPTHS = {"r18": 18, "r50": 50, "r101": 101, "digits": 18}
+BACKBONES: dict[str, dict[str, Any]] = {
+    "mobilenetv2": dict(type="MobileNetV2"),
+    **{f"r{depth}": dict(type="ResNet", depth=depth) for depth in (18, 50, 101)},
+    "digits": dict(type="ResNet", depth=18),
+}
 # MMDetection publishes no weights for these.
 UNPUBLISHED = ("faster_rcnn/r18_", "yolox/nano_")
 RECONSTRUCTION = ("adaround", "brecq", "qdrop", "bitshrink")
+LEARNED = ("qdrop", "bitshrink")
 FAMILIES = {
     "retinanet": ("RetinaNet", DetectorAdapter),
     "faster_rcnn": ("FasterRCNN", TwoStageAdapter),
@@ -75,7 +80,7 @@ def float_config(name: str) -> Path:
     """The float config that ``name`` inherits, by the naming rules of configs/."""
     folder, stem = Path(name).parent, Path(name).stem
     model = re.sub(r"_w\d+a\d+.*", "", stem)
-    tail = {"demo": "_digits", "bccd": "_bccd"}.get(folder.name, "")
+    tail = {"demo": "_digits", "bccd": "_bccd", "deeppcb": "_deeppcb"}.get(folder.name, "")
     return CONFIGS / folder / "_base_" / f"{model}{tail}.py"
 
 
@@ -113,6 +118,13 @@ def test_the_promised_configs_are_there() -> None:
         for method in ("minmax", "mmse"):
             promised += [f"demo/{family}_{bits}_{method}.py" for bits in ("w8a8", "w4a4")]
             promised += [f"bccd/{family}_r18_{b}_{method}.py" for b in ("w8a8", "w6a6", "w4a4")]
+        start = f"deeppcb/{family}_mobilenetv2"
+        promised += [f"{start}_{bits}_mmse.py" for bits in ("w8a8", "w6a6", "w4a8", "w4a4")]
+        promised += [f"{start}_{bits}_gptq.py" for bits in ("w6a6", "w4a8", "w4a4")]
+        promised += [f"{start}_{bits}_minmax.py" for bits in ("w8a8", "w6a6", "w4a4")]
+        promised += [f"{start}_{b}_{m}.py" for b in ("w4a4", "w3a3", "w2a4") for m in LEARNED]
+        promised += [f"{start}_w4a4_lapq.py", f"deeppcb/{family}_r18_w4a4_lapq.py"]
+        promised += [f"deeppcb/{family}_r18_{bits}_mmse.py" for bits in ("w8a8", "w4a4")]
         for method in RECONSTRUCTION:
             promised += [f"{family}/r50_{b}_{method}.py" for b in ("w4a4", "w2a4", "w3a3")]
             promised.append(f"demo/{family}_w4a4_{method}.py")
@@ -168,10 +180,9 @@ def test_says_what_its_name_says(name: str) -> None:
         assert settings.method == method
     assert cfg.model.detector_type == FAMILIES[family_of(name)][0]
     if family_of(name) in RESNETS:
-        depth = next(
-            depth for key, depth in DEPTHS.items() if key in float_config(name).stem.split("_")
-        )
-        assert cfg.model.backbone.depth == depth
+        words = float_config(name).stem.split("_")
+        backbone = next(backbone for word, backbone in BACKBONES.items() if word in words)
+        assert {key: cfg.model.backbone[key] for key in backbone} == backbone
     assert bool(cfg.load_from) != name.startswith(UNPUBLISHED)
 
 

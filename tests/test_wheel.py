@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,10 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_is_small(wheel: Path) -> None:
     assert wheel.stat().st_size < MEGABYTES * 1e6
+    names = zipfile.ZipFile(wheel).namelist()
+    weights = {Path(name).parent for name in names if name.endswith(".pth")}
+    assert weights == {Path("mmptq/.mim/checkpoints/demo")}
+    assert "mmptq/.mim/configs/deeppcb/retinanet_mobilenetv2_w8a8_mmse.py" in names
 
 
 def test_demo_runs_outside_the_clone(environment: Path, tmp_path: Path) -> None:

@@ -1,0 +1,10 @@
+"""RetinaNet MobileNetV2 at W6A6 on DeepPCB, by GPTQ behind MMSE ranges."""
+
+_base_ = [
+    "./_base_/retinanet_mobilenetv2_deeppcb.py",
+    "../_base_/quant/w6a6.py",
+    "../_base_/calib/gptq.py",
+]
+
+model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
+load_from = "{{ fileDirname }}/../../checkpoints/deeppcb/retinanet_mobilenetv2_deeppcb.pth"

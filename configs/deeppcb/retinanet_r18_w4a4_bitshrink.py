@@ -1,0 +1,12 @@
+"""RetinaNet R18 at W4A4 on DeepPCB, by Bit-shrinking in its fast setting."""
+
+_base_ = [
+    "./_base_/retinanet_r18_deeppcb.py",
+    "../_base_/quant/w4a4.py",
+    "../_base_/calib/bitshrink_fast.py",
+]
+
+model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
+load_from = "{{ fileDirname }}/../../checkpoints/deeppcb/retinanet_r18_deeppcb.pth"
+# Maps are large here: on crops the first units learn about ten times faster.
+_base_.calib_cfg.steps[1].update(crop=48)

@@ -1,0 +1,6 @@
+"""RetinaNet R18 at W4A4 on DeepPCB, steps by LAPQ."""
+
+_base_ = ["./_base_/retinanet_r18_deeppcb.py", "../_base_/quant/w4a4.py", "../_base_/calib/lapq.py"]
+
+model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
+load_from = "{{ fileDirname }}/../../checkpoints/deeppcb/retinanet_r18_deeppcb.pth"

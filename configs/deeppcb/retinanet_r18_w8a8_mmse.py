@@ -1,0 +1,6 @@
+"""RetinaNet R18 at W8A8 on DeepPCB, ranges by MMSE."""
+
+_base_ = ["./_base_/retinanet_r18_deeppcb.py", "../_base_/quant/w8a8.py", "../_base_/calib/mmse.py"]
+
+model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
+load_from = "{{ fileDirname }}/../../checkpoints/deeppcb/retinanet_r18_deeppcb.pth"
