@@ -41,7 +41,6 @@ COMMANDS = {
     "methods_demo": "methods.py --models demo_retinanet demo_faster_rcnn --markdown",
     "peers": "peers/compare.py mmdet::yolox/yolox_nano_8xb8-300e_coco.py "
     "--checkpoint yolox_nano_coco.pth --data-root data/coco_subset --images 32",
-    "versions": "versions.py",
 }
 BLOCK = re.compile(
     r"^(?P<indent> *)<!-- table: (?P<name>.+?) -->\n(?P<old>.*?)^ *<!-- end -->\n",
