@@ -1,4 +1,4 @@
-"""The BCCD set (blood cells, 640x480) at half its size; docs/howto/bccd.md says how to get it."""
+"""The BCCD set (blood cells, 640x480) at half its size; docs/howto/data_sets.md tells more."""
 
 _base_ = "../../_base_/data/coco_form.py"
 
