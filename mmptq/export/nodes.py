@@ -1,7 +1,7 @@
 """Which nodes of a float graph the layers of a model became."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import onnx
 
@@ -11,11 +11,13 @@ from mmptq.export.layers import PRODUCTS
 _AROUND = re.compile(r"^(part\d+/)?(model\.)?")
 _WEIGHT = ".weight"
 
-# Operators whose output is no finer than what they read: where that is rounded, so is this.
+# Operators whose output is no finer than what they read first: where that is rounded, so is this.
 _PASSING = {
-    *("Clip", "Flatten", "Identity", "LeakyRelu", "MaxPool", "Pad", "Relu", "Reshape", "Resize"),
-    *("Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
+    *("Clip", "Flatten", "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Pad", "Relu", "Reshape"),
+    *("Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
 }
+
+Writers = Mapping[str, onnx.NodeProto]
 
 
 def nodes_by_layer(graph: onnx.GraphProto, layers: Iterable[str]) -> dict[str, list[str]]:
@@ -41,22 +43,58 @@ def nodes_by_layer(graph: onnx.GraphProto, layers: Iterable[str]) -> dict[str, l
 def nodes_touching_inputs(graph: onnx.GraphProto, names: Iterable[str]) -> list[str]:
     """Names of all nodes that read or write what the nodes ``names`` read.
 
-    Where a node only passes on what it reads (a ReLU, a pool), those that touch that, too.
+    Where a node only passes on what it reads (an activation function, a pool, a concatenation),
+    those that touch that, too.
 
     Args:
         graph: That holds the nodes.
         names: Of nodes that multiply.
     """
+    tensors = _sources(graph, names)
+    touching = [node for node in graph.node if tensors & {*node.input, *node.output}]
+    return [node.name for node in touching if node.name]
+
+
+def nodes_making_inputs(graph: onnx.GraphProto, names: Iterable[str]) -> list[str]:
+    """Names of the nodes, of those without a weight, that compute what the nodes ``names`` read.
+
+    Additions, and activation functions that are a product; a pool or a ReLU chooses.
+
+    Args:
+        graph: That holds the nodes.
+        names: Of nodes that multiply.
+    """
+    tensors = _sources(graph, names)
+    making = [node for node in graph.node if tensors & {*node.output}]
+    apart = {*PRODUCTS, *_PASSING, "Concat"}
+    return [node.name for node in making if node.name and node.op_type not in apart]
+
+
+def _sources(graph: onnx.GraphProto, names: Iterable[str]) -> set[str]:
+    """Names of the tensors that nodes read, and of those that were only passed on to them."""
     wanted = set(names)
-    writer = {name: node for node in graph.node for name in node.output}
+    writers = {name: node for node in graph.node for name in node.output}
     tensors: set[str] = set()
     todo = [node.input[0] for node in graph.node if node.name in wanted]
     while todo:
         tensor = todo.pop()
-        if tensor in tensors:
-            continue
-        tensors.add(tensor)
-        if tensor in writer and writer[tensor].op_type in _PASSING:
-            todo.append(writer[tensor].input[0])
-    touching = [node for node in graph.node if tensors & {*node.input, *node.output}]
-    return [node.name for node in touching if node.name]
+        if tensor not in tensors:
+            tensors.add(tensor)
+            todo += _passed_on(writers[tensor], writers) if tensor in writers else []
+    return tensors
+
+
+def _passed_on(node: onnx.NodeProto, writers: Writers) -> list[str]:
+    """Names of the tensors than which the node's output is no finer."""
+    if node.op_type in _PASSING:
+        return [node.input[0]]
+    if node.op_type == "Concat":
+        return list(node.input)
+    if node.op_type == "Mul":  # a SiLU: a tensor times a function of it
+        first, second = node.input
+        for tensor, gate in ((first, second), (second, first)):
+            while gate in writers and len(writers[gate].input) == 1:
+                gate = writers[gate].input[0]
+                if gate == tensor:
+                    return [tensor]
+    return []

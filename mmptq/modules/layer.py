@@ -129,6 +129,10 @@ class QuantLayer(nn.Module):
             *(None if q is None else q.fingerprint() for q in quantizers),
         )
 
+    def fingerprints(self) -> tuple[object, ...]:
+        """Those of all calls that differ in what they read through."""
+        return tuple(self.fingerprint(call) for call in range(len(self._readers)))
+
     def reader(self, call: int) -> UniformQuantizer | None:
         """The quantizer through which a call reads its input."""
         return self._readers[0] if len(self._readers) == 1 else self._readers[call]

@@ -9,7 +9,6 @@ from mmengine.runner import set_random_seed
 from mmptq.algorithms import RangeCalibration
 from mmptq.algorithms.base import Step
 from mmptq.engine import CalibrationContext
-from mmptq.errors import CalibrationDataError
 from mmptq.evaluation import FLOAT_METHOD, ModelCost, ResultRow, Results, model_cost
 from mmptq.evaluation.cost import FLOAT_BITS
 from mmptq.evaluation.row import count_vanished, plain_metrics
@@ -22,6 +21,7 @@ from mmptq.runner.checked_runner import CheckedRunner
 from mmptq.runner.explain import explain_collapse
 from mmptq.runner.judging import judge
 from mmptq.runner.main_metric import MainMetric
+from mmptq.runner.measuring_runner import undecodable_named
 
 T = TypeVar("T")
 
@@ -117,16 +117,8 @@ class CalibrationRunner(CheckedRunner):
             CalibrationDataError: A test image cannot be decoded.
         """
         self.method = method
-        try:
+        with undecodable_named():
             return plain_metrics(self.test_loop.run())
-        except AssertionError as error:  # mmcv's; a worker process hands it on with its traceback
-            reason = str(error).splitlines()[-1]
-            if "failed to load image" not in reason:
-                raise
-            raise CalibrationDataError(
-                f"evaluation on test_dataloader: {reason}; replace or remove the file, then go on "
-                "with --resume"
-            ) from error
 
     def _calibration(self) -> dict[str, Any]:
         """What the results say about the calibration."""

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import LocalVisBackend, TensorboardVisBackend, Visualizer
 from torch import nn
 
-from mmptq.errors import ConfigError
+from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.registry import find_class, type_name
 from mmptq.runner.checks import annotation_at_fault
 from mmptq.runner.prepare_config import name_types
@@ -167,6 +167,25 @@ def _refusing(cfg: Any, key: str, fix: str) -> Iterator[None]:
         reason = annotation_at_fault(error) or f"{error}; {fix}"
         raise ConfigError(
             f"{settings_named_by(error, cfg, key)}: cannot build {key}: {reason}"
+        ) from error
+
+
+@contextmanager
+def undecodable_named() -> Iterator[None]:
+    """Turn mmcv's error about an image that it cannot decode into one of the input.
+
+    Raises:
+        CalibrationDataError: A test image cannot be decoded.
+    """
+    try:
+        yield
+    except AssertionError as error:  # mmcv's; a worker process hands it on with its traceback
+        reason = str(error).splitlines()[-1]
+        if "failed to load image" not in reason:
+            raise
+        raise CalibrationDataError(
+            f"evaluation on test_dataloader: {reason}; replace or remove the file, then go on "
+            "with --resume"
         ) from error
 
 

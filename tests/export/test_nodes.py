@@ -7,7 +7,7 @@ from onnx import helper
 
 from mmptq.export.export import export_float
 from mmptq.export.kinds import make_part
-from mmptq.export.nodes import nodes_by_layer, nodes_touching_inputs
+from mmptq.export.nodes import nodes_by_layer, nodes_making_inputs, nodes_touching_inputs
 from mmptq.export.parts import INPUT, SIZE
 from tests.calibration_support import MakeContext, make_context  # noqa: F401
 
@@ -61,3 +61,35 @@ def test_all_that_touches_a_tensor_is_found_through_what_passes_it_on() -> None:
     assert nodes_touching_inputs(graph, ["reader"]) == found
     assert nodes_touching_inputs(graph, ["after"]) == ["beside", "after"]
     assert nodes_touching_inputs(graph, []) == []
+
+
+def test_what_makes_a_tensor_is_found_but_for_products_and_what_passes_on() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["y"], name="first"),
+        helper.make_node("Sigmoid", ["y"], ["s"], name="gate"),
+        helper.make_node("Mul", ["y", "s"], ["z"], name="activation"),
+        helper.make_node("Add", ["z", "x"], ["v"], name="added"),
+        helper.make_node("Conv", ["x", "b"], ["w"], name="second"),
+        helper.make_node("Concat", ["v", "z", "w"], ["c"], name="joined", axis=1),
+        helper.make_node("Resize", ["c", "", "scales"], ["r"], name="enlarged"),
+        helper.make_node("Conv", ["r", "c"], ["o"], name="reader"),
+        helper.make_node("Conv", ["y", "d"], ["p"], name="before"),
+    ]
+    graph = onnx.GraphProto(node=nodes)
+    assert nodes_making_inputs(graph, ["reader"]) == ["activation", "added"]
+    assert nodes_making_inputs(graph, ["before"]) == []
+    assert nodes_touching_inputs(graph, ["reader"]) == [node.name for node in nodes]
+    assert nodes_touching_inputs(graph, ["before"]) == ["first", "gate", "activation", "before"]
+
+
+def test_a_product_of_two_tensors_passes_on_neither() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["y"], name="first"),
+        helper.make_node("Conv", ["y", "b"], ["g"], name="attention"),
+        helper.make_node("Sigmoid", ["g"], ["s"], name="gate"),
+        helper.make_node("Mul", ["s", "y"], ["z"], name="weighted"),
+        helper.make_node("Conv", ["z", "c"], ["o"], name="reader"),
+    ]
+    graph = onnx.GraphProto(node=nodes)
+    assert nodes_making_inputs(graph, ["reader"]) == ["weighted"]
+    assert nodes_touching_inputs(graph, ["reader"]) == ["weighted", "reader"]

@@ -88,11 +88,12 @@ def test_several_bit_widths_and_metrics(sensitivity, tiny_project, tmp_path, cap
 
 
 def test_a_killed_run_ends_in_the_same_result(sensitivity, tmp_path, monkeypatch):
-    options = "--bits 4/4 --images 2 --distance-images 1"
+    options = "--bits 4/4 --images 2 --distance-images 1 --top-k 2"
     whole = sensitivity(options)
-    log = tmp_path / "analysis/sensitivity_w4a4/stages/distances.jsonl"
-    lines = log.read_text().splitlines()
-    log.write_text("\n".join([*lines[:-10], lines[-10][:9]]))
+    for name, lost in (("distances", 10), ("metrics", 4)):
+        log = tmp_path / f"analysis/sensitivity_w4a4/stages/{name}.jsonl"
+        lines = log.read_text().splitlines()
+        log.write_text("\n".join([*lines[:-lost], lines[-lost][:9]]))
     calls = []
     evaluate = LossEvaluator.__call__
     monkeypatch.setattr(LossEvaluator, "__call__", lambda self: calls.append(1) or evaluate(self))
@@ -158,7 +159,8 @@ def test_two_processes_come_to_the_numbers_of_one(tiny_project, tmp_path):
     env = {**os.environ, "PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     for launcher, more in (((), ()), (two_processes(), ("--launcher", "pytorch"))):
         work_dir = tmp_path / f"{len(found)}"
-        options = ("--images", "3", "--distance-images", "2", "--work-dir", work_dir, *more)
+        options = ("--images", "3", "--distance-images", "2", "--top-k", "2", *more)
+        options += ("--work-dir", work_dir)
         command = [sys.executable, *launcher, REPO / "tools/analyze.py", "sensitivity", config]
         done = subprocess.run(
             [str(part) for part in (*command, *options)], env=env, capture_output=True, text=True

@@ -2,10 +2,10 @@
 
 from mmptq.analysis.sensitivity.measure import (
     SensitivityReport,
-    add_metrics,
     estimate,
     measure_sensitivity,
 )
+from mmptq.analysis.sensitivity.metrics import MeasureVariants, Variant, add_metrics
 from mmptq.analysis.sensitivity.record import (
     Sensitivity,
     StageSensitivity,
@@ -14,9 +14,11 @@ from mmptq.analysis.sensitivity.record import (
 )
 
 __all__ = [
+    "MeasureVariants",
     "Sensitivity",
     "SensitivityReport",
     "StageSensitivity",
+    "Variant",
     "add_metrics",
     "estimate",
     "measure_sensitivity",

@@ -36,13 +36,16 @@ def excluded_layers(worst: Sequence[Sensitivity], plan: Plan) -> list[str]:
 def ignored_scopes(
     layers: Sequence[str],
     nodes: Mapping[str, Sequence[str]] | None,
+    making: Sequence[str] = (),
     touching: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What NNCF and ONNX Runtime take, in JSON's types.
 
-    NNCF rounds what an operator reads for that operator; without it, nothing is rounded there.
-    OpenVINO splits a convolution with a bias in two and gives the node's name to the addition, so
-    patterns name both. In a torch model NNCF's names are paths of modules.
+    NNCF rounds what an operator reads for that operator; without it, nothing is rounded there. But
+    in OpenVINO it rounds what the multiplication in a SiLU reads, which is as bad as to round its
+    output: so what makes a tensor that is to be spared is left out, too. OpenVINO splits a
+    convolution with a bias in two and gives the node's name to the addition, so patterns name both.
+    In a torch model NNCF's names are paths of modules.
 
     ONNX Runtime rounds a tensor if any node that it quantizes reads or writes it, and passes over
     names that it does not find: modules would do nothing there.
@@ -50,6 +53,7 @@ def ignored_scopes(
     Args:
         layers: To leave in float.
         nodes: Names of each layer's ONNX nodes, ``None`` where the model was not exported.
+        making: Nodes without a weight that make the activations to be spared.
         touching: Nodes that touch the activations to be spared.
 
     Returns:
@@ -60,7 +64,8 @@ def ignored_scopes(
     nodes = nodes or {}
     named = [node for layer in layers for node in nodes.get(layer, ())]
     if named:
-        patterns = [f"^{re.escape(name)}(/WithoutBiases)?$" for name in named]
+        ignored = dict.fromkeys([*named, *making])
+        patterns = [f"^{re.escape(name)}(/WithoutBiases)?$" for name in ignored]
     else:
         patterns = [rf"^{re.escape(name.replace('.', '/'))}/\w+/\d+$" for name in layers]
     return {

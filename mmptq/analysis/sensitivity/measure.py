@@ -1,26 +1,17 @@
 """All measures of all quantizers of a calibrated model."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from mmptq.algorithms.sensitivity.forms import own_forms
 from mmptq.algorithms.sensitivity.second_order import Estimate, second_order
 from mmptq.analysis.sensitivity.ranking import Correlations, rank_correlations
-from mmptq.analysis.sensitivity.record import Sensitivity, worst_first
-from mmptq.analysis.sensitivity.switching import (
-    ALL,
-    NONE,
-    ONE,
-    REST,
-    Distances,
-    measure_distances,
-    switched,
-)
+from mmptq.analysis.sensitivity.record import Sensitivity
+from mmptq.analysis.sensitivity.switching import Distances, measure_distances
 from mmptq.analysis.sensitivity.tensors import Macs, QuantizedTensor, quantized_tensors
 from mmptq.engine import CalibrationContext, OutputDistance
-from mmptq.engine.storage.measured import Measured
 from mmptq.models import model_digest
 from mmptq.registry import OBJECTIVES, build
 
@@ -88,50 +79,6 @@ def measure_sensitivity(
         records = [_with_distances(r, distances, i) for i, r in enumerate(records)]
         distance = distances.all
     return SensitivityReport(tuple(records), distance, correlations=rank_correlations(records))
-
-
-def add_metrics(
-    report: SensitivityReport,
-    context: CalibrationContext,
-    metric: Callable[[], float],
-    top_k: int,
-    what: Mapping[str, Any],
-) -> SensitivityReport:
-    """Measure the metric of the float model, the quantized one, and of the ``top_k`` worst.
-
-    Args:
-        report: Of the model.
-        context: Its model is left as it is.
-        metric: Of the model as it stands.
-        top_k: How many.
-        what: Says what is measured, in the log.
-    """
-    tensors = quantized_tensors(context.model, {})
-    numbers = {tensor.name: i for i, tensor in enumerate(tensors)}
-    header = {"what": dict(what), "model": model_digest(context.model, ranges=True)}
-
-    def compute(point: Sequence[float]) -> float:
-        with switched(tensors, *point):
-            return metric()
-
-    measured = Measured(context.store.folder / "metrics.jsonl", header, compute)
-    worst = [numbers[record.name] for record in worst_first(report.records)[:top_k]]
-    found = {i: record for i, record in enumerate(report.records)}
-    try:
-        metric_float, metric_all = measured((NONE, 0)), measured((ALL, 0))
-        for i in context.track(worst, "metric of the most sensitive", len(worst)):
-            one, rest = measured((ONE, i)), measured((REST, i))
-            found[i] = replace(found[i], metric_alone=one, metric_without=rest)
-    finally:
-        measured.close()
-    records = tuple(found.values())
-    return replace(
-        report,
-        records=records,
-        metric_float=metric_float,
-        metric_all=metric_all,
-        correlations=rank_correlations(records),
-    )
 
 
 def estimate(

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,11 @@ def p_grid(args: Arguments) -> list[float]:
 def metric(runner: CalibrationRunner) -> float:
     """The main metric of the model as it is now, without what pycocotools prints."""
     with open(os.devnull, "w") as sink, contextlib.redirect_stdout(sink):
-        row = ResultRow("analysis", "-", 32, 32, metrics=runner.evaluate("analysis"))
+        return main_value(runner.evaluate("analysis"))
+
+
+def main_value(metrics: Mapping[str, float]) -> float:
+    """The main one of an evaluator's metrics."""
+    row = ResultRow("analysis", "-", 32, 32, metrics=dict(metrics))
     keys = metric_keys([row])
     return row.metrics[keys[0]] if keys else 0.0  # CocoMetric: none where nothing is found

@@ -13,8 +13,10 @@ from rich.console import Group, RenderableType
 from mmptq.algorithms import RangeCalibration
 from mmptq.analysis import set_lp_ranges
 from mmptq.analysis.sensitivity import (
+    MeasureVariants,
     Sensitivity,
     SensitivityReport,
+    Variant,
     add_metrics,
     measure_sensitivity,
     sum_by_stage,
@@ -24,7 +26,7 @@ from mmptq.analysis.sensitivity.exclude import excluded_layers, ignored_scopes, 
 from mmptq.analysis.sensitivity.picture import draw_sensitivity
 from mmptq.analysis.sensitivity.ranges import take_ranges
 from mmptq.cli.analyses.base import Analysis, Arguments, Results, Run
-from mmptq.cli.analyses.over_p import metric
+from mmptq.cli.analyses.over_p import main_value
 from mmptq.cli.analyses.sensitivity_tables import quantizers_table, ranking_table, stages_table
 from mmptq.engine import OutputDistance
 from mmptq.engine.data.float_checkpoint import is_quantized, load_checkpoint
@@ -33,6 +35,7 @@ from mmptq.fileio import atomic_write, plain
 from mmptq.models import Plan, QuantModel
 from mmptq.registry import OBJECTIVES, build
 from mmptq.runner.float_graph import float_graph
+from mmptq.runner.variants import evaluate_variants
 
 
 class SensitivityAnalysis(Analysis):
@@ -66,7 +69,7 @@ class SensitivityAnalysis(Analysis):
             default=0,
             metavar="K",
             help="measure the metric, too, with each of the K worst alone quantized, and with all "
-            "but it (default: none)",
+            "but it, in two passes over the test set (default: none)",
         )
         add(
             "--subset",
@@ -151,7 +154,7 @@ class SensitivityAnalysis(Analysis):
         )
         if args.top_k:
             what = {"metric": "test set", "subset": args.subset}
-            report = add_metrics(report, context, lambda: metric(runner), args.top_k, what)
+            report = add_metrics(report, context, _measure_variants(run), args.top_k, what)
         worst = worst_first(report.records)[: args.worst]
         plan = context.model.plan
         assert plan is not None
@@ -177,6 +180,16 @@ class SensitivityAnalysis(Analysis):
         return Group(*shown)
 
 
+def _measure_variants(run: Run) -> MeasureVariants:
+    """The main metric of each variant."""
+
+    def measure(variants: Sequence[Variant], name: str) -> list[float]:
+        found = evaluate_variants(run.runner, variants, name, run.args.cache_gb)
+        return [main_value(metrics) for metrics in found]
+
+    return measure
+
+
 def _exclusions(run: Run, worst: Sequence[Sensitivity], plan: Plan) -> dict[str, Any]:
     """What spares the worst in other tools; the graph that it is for, where it is asked for."""
     layers = excluded_layers(worst, plan)
@@ -184,14 +197,15 @@ def _exclusions(run: Run, worst: Sequence[Sensitivity], plan: Plan) -> dict[str,
     if exported is None:
         return ignored_scopes(layers, None)
     from mmptq.export.export import write
-    from mmptq.export.nodes import nodes_by_layer, nodes_touching_inputs
+    from mmptq.export.nodes import nodes_by_layer, nodes_making_inputs, nodes_touching_inputs
 
     if run.args.onnx:
         write(exported, run.args.onnx)
     nodes = nodes_by_layer(exported.graph, layers)
     readers = excluded_layers([record for record in worst if record.which == "act"], plan)
     reading = [node for layer in readers for node in nodes[layer]]
-    return ignored_scopes(layers, nodes, nodes_touching_inputs(exported.graph, reading))
+    making = nodes_making_inputs(exported.graph, reading)
+    return ignored_scopes(layers, nodes, making, nodes_touching_inputs(exported.graph, reading))
 
 
 def _quantized_model(run: Run) -> QuantModel:

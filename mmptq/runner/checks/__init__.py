@@ -3,7 +3,7 @@
 from mmptq.runner.checks.annotations import annotation_at_fault, check_truth
 from mmptq.runner.checks.classes import check_class_names, check_classes
 from mmptq.runner.checks.float_model import float_model_on
-from mmptq.runner.checks.trial import try_evaluator
+from mmptq.runner.checks.trial import try_evaluator, written_attributes
 from mmptq.runner.checks.work_dir import check_writable
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "check_writable",
     "float_model_on",
     "try_evaluator",
+    "written_attributes",
 ]

@@ -116,10 +116,11 @@ def _copy_metric(metric: BaseMetric, images: Sequence[Any], folder: str) -> Base
     """A metric of its own results, which knows only these images and writes only to ``folder``."""
     trial = copy.copy(metric)
     trial.results = []
+    written = written_attributes(metric)
     for name, value in vars(metric).items():
         if isinstance(value, COCO):
             setattr(trial, name, _only(value, images))
-        elif isinstance(value, str) and _is_written(name):
+        elif name in written:
             target = Path(folder, Path(value).name)
             if os.path.isdir(value):
                 target.mkdir(exist_ok=True)
@@ -127,10 +128,14 @@ def _copy_metric(metric: BaseMetric, images: Sequence[Any], folder: str) -> Base
     return trial
 
 
-def _is_written(attribute: str) -> bool:
-    """Whether an attribute names what is written, as ``outfile_prefix`` does."""
+def written_attributes(metric: BaseMetric) -> list[str]:
+    """Attributes that name what a metric writes, as ``outfile_prefix`` does."""
     kinds = ("file", "dir", "path", "prefix")
-    return "out" in attribute and any(kind in attribute for kind in kinds)
+    return [
+        name
+        for name, value in vars(metric).items()
+        if isinstance(value, str) and "out" in name and any(kind in name for kind in kinds)
+    ]
 
 
 def _only(truth: COCO, images: Sequence[Any]) -> COCO:

@@ -41,12 +41,13 @@ def test_other_tools_leave_out_whole_layers(make_context: MakeContext) -> None: 
 
 def test_names_are_those_of_nodes_where_they_are_known() -> None:
     layers = ["a", "b"]
-    found = ignored_scopes(layers, {"a": ["/a/Conv", "/a_1/Conv"], "b": []}, ["/a/Conv", "/Add"])
+    nodes = {"a": ["/a/Conv", "/a_1/Conv"], "b": []}
+    found = ignored_scopes(layers, nodes, ["/Mul"], ["/a/Conv", "/Add"])
     assert found["names_are"] == "nodes of the float ONNX graph"
     assert found["nodes_to_exclude"] == ["/a/Conv", "/a_1/Conv", "/Add"]
     assert found["layers"] == layers and found["without_node"] == ["b"]
     patterns = [re.compile(text) for text in found["nncf_ignored_scope"]["patterns"]]
-    for known in ("/a/Conv", "/a_1/Conv", "/a/Conv/WithoutBiases"):
+    for known in ("/a/Conv", "/a_1/Conv", "/a/Conv/WithoutBiases", "/Mul"):
         assert sum(bool(pattern.match(known)) for pattern in patterns) == 1
     for other in ("/Add", "/a/Conv_1", "/model/a/Conv"):
         assert not any(pattern.match(other) for pattern in patterns)

@@ -18,18 +18,29 @@ ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from mmptq.export.export import export_float, write  # noqa: E402
 from mmptq.export.kinds import make_part  # noqa: E402
-from mmptq.export.nodes import nodes_by_layer, nodes_touching_inputs  # noqa: E402
+from mmptq.export.nodes import (  # noqa: E402
+    nodes_by_layer,
+    nodes_making_inputs,
+    nodes_touching_inputs,
+)
 
 Images = list[dict[str, np.ndarray]]
 WEIGHT, ACT = "bbox_head.reg_convs.0.conv", "backbone.layer2.0.conv1"
-THROUGH = ("Relu", "MaxPool", "Reshape", "Transpose", "Clip")
+THROUGH = ("Relu", "Mul", "MaxPool", "Reshape", "Transpose", "Clip")
 
 
-@pytest.fixture
-def project(make_context: MakeContext, tmp_path: Path) -> tuple[Path, Any, Images]:  # noqa: F811
+@pytest.fixture(params=["ReLU", "SiLU"])
+def project(
+    request: pytest.FixtureRequest,
+    make_context: MakeContext,  # noqa: F811
+    tmp_path: Path,
+) -> tuple[Path, Any, Images]:
     """A float graph, the lists that spare a weight and an activation, and images."""
     model = make_context("retinanet", ranges=False).model
     assert model.plan is not None
+    for module in model.model.backbone.modules():
+        if hasattr(module, "relu"):
+            module.relu = getattr(torch.nn, request.param)()
     generator = torch.Generator().manual_seed(0)
     size = torch.tensor([[128.0, 128.0]])
     images = [{INPUT: torch.randn(1, 3, 128, 128, generator=generator), SIZE: size} for _ in "12"]
@@ -38,8 +49,9 @@ def project(make_context: MakeContext, tmp_path: Path) -> tuple[Path, Any, Image
     worst = [record(WEIGHT), record(ACT, which="act")]
     layers = excluded_layers(worst, model.plan)
     nodes = nodes_by_layer(exported.graph, layers)
+    making = nodes_making_inputs(exported.graph, nodes[ACT])
     touching = nodes_touching_inputs(exported.graph, nodes[ACT])
-    scopes = ignored_scopes(layers, nodes, touching)
+    scopes = ignored_scopes(layers, nodes, making, touching)
     return tmp_path, scopes, [{k: v.numpy() for k, v in image.items()} for image in images]
 
 

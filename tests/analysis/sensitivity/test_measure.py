@@ -1,11 +1,10 @@
 """All measures together, on detectors, a classifier, and killed runs."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from mmptq.analysis.sensitivity import SensitivityReport, add_metrics, measure_sensitivity
+from mmptq.analysis.sensitivity import SensitivityReport, measure_sensitivity
 from mmptq.analysis.sensitivity import measure as measuring
 from mmptq.engine import CalibrationContext
 from tests.calibration_support import MakeContext, make_context  # noqa: F401
@@ -49,31 +48,6 @@ def test_a_resumed_run_has_the_same_report_and_computes_no_pass(
     again = make_context("retinanet", resume=True)
     monkeypatch.setattr(measuring, "second_order", lambda *_: pytest.fail("computed again"))
     assert measured(again, images=1) == first
-
-
-def test_metrics_of_the_worst_are_logged(
-    make_context: MakeContext,  # noqa: F811
-) -> None:
-    context = make_context("retinanet")
-    report = measured(context, images=1)
-    quantizers = [*context.model.sites.values(), *context.model.weight_quantizers().values()]
-    calls: list[int] = []
-
-    def metric() -> float:
-        calls.append(sum(quantizer.enabled for quantizer in quantizers))
-        return 1.0 / (1 + calls[-1])
-
-    found = add_metrics(report, context, metric, 2, {"metric": "a"})
-    count = len(quantizers)
-    assert calls == [0, count, 1, count - 1, 1, count - 1]
-    assert found.metric_float == 1.0 and found.metric_all == 1.0 / (1 + count)
-    with_metric = [r for r in found.records if r.metric_alone is not None]
-    worst = sorted(report.records, key=lambda r: -r.harm)[:2]
-    assert {r.name for r in with_metric} == {r.name for r in worst}
-    assert all(r.metric_without == 1.0 / count for r in with_metric)
-    assert all(quantizer.enabled for quantizer in quantizers)
-    failing: Callable[[], float] = lambda: pytest.fail("computed again")  # noqa: E731
-    assert add_metrics(report, context, failing, 2, {"metric": "a"}) == found
 
 
 def test_where_the_whole_is_not_finite_what_mends_it_counts(
