@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ import markdown_table
 import records
 import torch
 from arguments import ROOT, add_choices, new_parser
-from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from peak_memory import peak_mb, reset_peak
+from random_images import RandomImages
+from silence import untracked
 
 from mmptq.adapters import find_adapter
 from mmptq.algorithms import RangeCalibration
@@ -52,27 +52,6 @@ MODELS = {
 TITLES = ("model", "runtime", "input", "threads", "float ms", "ms", "ratio", "integers")
 TITLES += ("MB, float / quantized", "peak MB", "export")
 MIN_MAX = {"type": "MinMaxObserver"}
-
-
-class Noise:
-    """One image, in the form of a calibration set."""
-
-    num_images = 1
-    paths = ("noise",)
-
-    def __init__(self, height: int, width: int) -> None:
-        generator = torch.Generator().manual_seed(0)
-        pixels = torch.randint(0, 256, (3, height, width), generator=generator).to(torch.uint8)
-        shape = (height, width)
-        meta = dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0))
-        data = {"inputs": pixels, "data_samples": DetDataSample(metainfo=meta)}
-        self.batch = pseudo_collate([data])
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[tuple[int, Any]]:
-        yield 0, self.batch
 
 
 def parse_args() -> argparse.Namespace:
@@ -161,8 +140,8 @@ def quantize(model: QuantModel, bits: Sequence[int], runtime: str) -> None:
     adapter = find_adapter(model.model)
     model.prepare(adapter.plan(QConfig.parse(dict(weight=weight, act=act, target=runtime))))
     with tempfile.TemporaryDirectory() as folder:
-        store, data = StageStore(Path(folder), {}, False), Noise(256, 256)
-        context = CalibrationContext(model, adapter, data, store, lambda items, *_, **__: items)  # type: ignore[arg-type]
+        store, data = StageStore(Path(folder), {}, False), RandomImages(1, (256, 256))
+        context = CalibrationContext(model, adapter, data, store, untracked)  # type: ignore[arg-type]
         RangeCalibration(weight=MIN_MAX, act=MIN_MAX).run(context)
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mmptq.runner import CalibrationRunner
@@ -22,3 +22,8 @@ def quietly(runner: CalibrationRunner, method: str) -> dict[str, Any]:
     with quiet():
         metrics = runner.evaluate(method)
     return {key: value for key, value in metrics.items() if isinstance(value, float)}
+
+
+def untracked(items: Iterable[Any], name: str, total: int | None = None) -> Iterator[Any]:
+    """A context's ``track`` that shows nothing."""
+    yield from items

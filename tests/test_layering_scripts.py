@@ -9,7 +9,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 # What benchmarks share: imports no benchmark.
-SHARED = ("arguments", "cells", "markdown_table", "peak_memory", "refresh", "silence", "timing")
+SHARED = (
+    "arguments",
+    "cells",
+    "given_config",
+    "markdown_table",
+    "peak_memory",
+    "random_images",
+    "refresh",
+    "silence",
+    "timing",
+)
 
 
 def imported(path: Path, everywhere: bool = False) -> set[str]:

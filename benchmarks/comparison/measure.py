@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cells import write_json
 from peak_memory import peak_mb, reset_peak
 from records import origin
 from silence import quiet
@@ -21,7 +22,6 @@ from comparison.specs import reads_labels
 from mmptq.apis.state import restored_state
 from mmptq.evaluation import model_cost
 from mmptq.evaluation.detections import detections_file
-from mmptq.fileio import atomic_write
 from mmptq.runner import CalibrationRunner
 
 STAGES, RECIPE_FILE = "stages", "recipe.json"
@@ -61,8 +61,7 @@ def begin_folder(cell: Cell, folder: Path) -> None:
     file = folder / RECIPE_FILE
     if file.exists() and json.loads(file.read_text()) != cell.decides:
         shutil.rmtree(folder)
-    with atomic_write(file) as written:
-        written.write(json.dumps(cell.decides, indent=1).encode())
+    write_json(file, cell.decides)
 
 
 def make_runner(cell: Cell, places: Places, folder: Path) -> CalibrationRunner:

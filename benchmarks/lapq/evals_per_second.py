@@ -12,22 +12,28 @@ both. Time is the processor time of this process. The losses must be equal bit b
         --data-root data/bccd --images 2 --lines 24
 """
 
-import argparse
-import copy
-import resource
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from arguments import add_images, add_threads, new_parser, run
+from given_config import add_data_and_weights, given_config
+from markdown_table import head, row
+from peak_memory import peak_mb
+from timing import timed
+
 from mmptq.algorithms import RangeCalibration
 from mmptq.algorithms.lapq.optimizers import powell
 from mmptq.algorithms.lapq.search_space import SearchSpace
 from mmptq.engine import CalibrationContext, LossEvaluator
 from mmptq.runner.calibration_runner import CalibrationRunner
-from mmptq.runner.launch import load_config, read_config
 
 MMSE = {"type": "LpNormObserver", "p": 2.0}
 
@@ -63,12 +69,15 @@ def sweep_points(space: SearchSpace) -> list[list[tuple[float, ...]]]:
 
 def run_line(evaluator: LossEvaluator, space: SearchSpace, line: Any) -> tuple[list[float], float]:
     """Losses of a line's points and the processor time they took."""
-    start = time.process_time()
-    losses = []
-    for point in line:
-        space.apply(point)
-        losses.append(evaluator())
-    return losses, time.process_time() - start
+
+    def losses_of_line() -> list[float]:
+        losses = []
+        for point in line:
+            space.apply(point)
+            losses.append(evaluator())
+        return losses
+
+    return timed(losses_of_line, time.process_time)
 
 
 def plain_seconds(context: CalibrationContext, space: SearchSpace, line: Any) -> float:
@@ -89,24 +98,18 @@ def plain_seconds(context: CalibrationContext, space: SearchSpace, line: Any) ->
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="loss evaluations per second")
+    parser = new_parser(__doc__)
     parser.add_argument("config")
-    parser.add_argument("--checkpoint", help="float weights (default: the config's load_from)")
-    parser.add_argument("--data-root", help="replaces the config's data_root")
-    parser.add_argument("--images", type=int, default=2)
+    add_data_and_weights(parser)
+    add_images(parser, default=2)
     parser.add_argument("--lines", type=int, default=0, help="line searches to run, 0 for all")
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads(parser)
     parser.add_argument("--work-dir", default="work_dirs/evals_per_second")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    args.cfg_options, args.launcher, args.local_rank = None, "none", 0
-    args.checkpoint_key = None
-    cfg = load_config(args) if args.data_root else read_config(args.config)
-    cfg = copy.deepcopy(cfg)
+    cfg = given_config(args)
     cfg.work_dir, cfg.launcher = args.work_dir, "none"
     cfg.calib_cfg.num_images = args.images
-    if args.checkpoint:
-        cfg.load_from = args.checkpoint
     report(prepare(cfg), args.config, args.lines)
 
 
@@ -136,17 +139,14 @@ def report(context: CalibrationContext, config: str, num_lines: int) -> None:
     assert incremental.forward is not None
     print(f"{count} evaluations, equal losses")
     print(f"kept outputs {incremental.forward.bytes_in_memory / 1e6:8.1f} MB")
-    print(f"peak memory  {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:8.0f} MB\n")
-    print(
-        "| config | variables | images | plain `loss` | evaluator, full passes | incremental ",
-        end="",
-    )
-    print("| ratio to plain / to full |\n|---|---|---|---|---|---|---|")
+    print(f"peak memory  {peak_mb():8.0f} MB\n")
+    titles = ["config", "variables", "images", "plain `loss`", "evaluator, full passes"]
+    print(head([*titles, "incremental", "ratio to plain / to full"]))
     figures = [f"`{config}`", str(len(space)), str(len(context.data))]
     figures += [f"{rate:.1f} /s" for rate in rates.values()]
     ratios = [f"{rates['incremental'] / rates[name]:.1f}" for name in ("plain", "full")]
-    print(f"| {' | '.join([*figures, ' / '.join(ratios)])} |")
+    print(row([*figures, " / ".join(ratios)]))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,16 +15,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 
 from mmptq.engine import LossEvaluator
 from mmptq.runner import CalibrationRunner
-from mmptq.runner.prepare_config import set_data_root
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
-from arguments import new_parser  # noqa: E402
+from arguments import new_parser, run  # noqa: E402
 from comparison.held_out import RecordedDistance  # noqa: E402
+from given_config import add_data_and_weights, given_config  # noqa: E402
+from markdown_table import head, row  # noqa: E402
 
 # In the order of the adapters' outputs.
 KINDS = {
@@ -37,8 +37,7 @@ def main() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("config", help="a config with the checkpoints' detector and qconfig")
     parser.add_argument("quantized", nargs="+", help="quantized checkpoints")
-    parser.add_argument("--checkpoint", help="float weights (default: the config's load_from)")
-    parser.add_argument("--data-root", help="replaces the config's data_root")
+    add_data_and_weights(parser)
     parser.add_argument(
         "--images", type=int, default=72, help="validation images (default: BCCD's 72)"
     )
@@ -53,18 +52,14 @@ def main() -> None:
             load_checkpoint(runner.model, path, map_location="cpu", strict=True)
             rows[path] = mean_errors(evaluator)
     names = KINDS[len(next(iter(rows.values())))]
-    print(f"\n| checkpoint | {' | '.join(names)} |\n|---{'|---' * len(names)}|")
+    print(f"\n{head(['checkpoint', *names])}")
     for path, errors in rows.items():
-        print(f"| {path} | {' | '.join(f'{error:.4f}' for error in errors)} |")
+        print(row([path, *(f"{error:.4f}" for error in errors)]))
 
 
 def make_runner(args: argparse.Namespace, work_dir: str) -> CalibrationRunner:
     """Its calibration set is the validation set."""
-    cfg = Config.fromfile(args.config)
-    if args.data_root:
-        set_data_root(cfg, args.data_root)
-    if args.checkpoint:
-        cfg.load_from = args.checkpoint
+    cfg = given_config(args)
     cfg.calib_dataloader = dict(dataset=copy.deepcopy(cfg.test_dataloader.dataset))
     cfg.calib_cfg.num_images = args.images
     cfg.calib_hooks = dict(pictures=None, save=None, logging=None)
@@ -82,4 +77,4 @@ def mean_errors(evaluator: LossEvaluator) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -12,14 +12,18 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from arguments import ROOT, add_images, add_threads, new_parser, run
+from given_config import add_data_and_weights, given_config
+from markdown_table import head, row
 from peak_memory import peak_mb, reset_peak
+from timing import timed
 
 from mmptq.engine import CalibrationContext
 from mmptq.engine.incremental.probing import call_graph
@@ -28,23 +32,17 @@ from mmptq.engine.units.unit_data import CacheSettings
 from mmptq.engine.units.units import find_units
 from mmptq.registry import STEPS, build
 from mmptq.runner import CalibrationRunner
-from mmptq.runner.prepare_config import set_data_root
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument(
         "config", nargs="?", default=str(ROOT / "configs/demo/retinanet_w4a4_qdrop.py")
     )
-    parser.add_argument("--data-root", help="replaces the config's data_root")
-    parser.add_argument("--checkpoint", help="float weights (default: the config's load_from)")
-    parser.add_argument("--images", type=int, default=64, help="calibration images")
+    add_data_and_weights(parser)
+    add_images(parser, default=64)
     parser.add_argument("--max-gb", nargs="+", type=float, default=[0.05, 4.0])
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads(parser)
     return parser.parse_args()
 
 
@@ -53,12 +51,12 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory() as folder:
         context = make_context(args, folder)
-        forward = forward_seconds(context)
-        print(f"{args.config}, {args.images} images: one forward of all {forward:.2f} s\n")
-        print("| budget GB | units | capture of one unit, median (most) | all units | peak MB |")
-        print("|---|---|---|---|---|")
+        _, seconds = timed(partial(forward, context), time.process_time)
+        print(f"{args.config}, {args.images} images: one forward of all {seconds:.2f} s\n")
+        titles = ("units", "capture of one unit, median (most)", "all units", "peak MB")
+        print(head(["budget GB", *titles]))
         for budget in args.max_gb:
-            print_row(context, budget, forward)
+            print_row(context, budget, seconds)
 
 
 def print_row(context: CalibrationContext, budget: float, forward: float) -> None:
@@ -66,11 +64,9 @@ def print_row(context: CalibrationContext, budget: float, forward: float) -> Non
     idle = restart_peak()
     seconds = walk(context, CacheSettings(max_gb=budget))
     shares = [value / forward for value in seconds]
-    print(
-        f"| {budget:g} | {len(shares)} | {statistics.median(shares):.2f} ({max(shares):.2f}) "
-        f"| {sum(shares):.1f} | {peak_mb() - idle:.0f} |",
-        flush=True,
-    )
+    one = f"{statistics.median(shares):.2f} ({max(shares):.2f})"
+    figures = (f"{sum(shares):.1f}", f"{peak_mb() - idle:.0f}")
+    print(row([f"{budget:g}", str(len(shares)), one, *figures]), flush=True)
 
 
 def walk(context: CalibrationContext, cache: CacheSettings) -> list[float]:
@@ -88,24 +84,19 @@ def walk(context: CalibrationContext, cache: CacheSettings) -> list[float]:
 
 
 @torch.no_grad()
-def forward_seconds(context: CalibrationContext) -> float:
+def forward(context: CalibrationContext) -> None:
     """One quantized forward of all images."""
-    begin = time.process_time()
     for _, batch in context.data:
         batch = context.model.data_preprocessor(batch, False)
         context.model.start_pass()
         frozen = context.adapter.freeze(batch["inputs"], batch["data_samples"], False)
         context.model.start_pass()
         context.adapter.head_outputs(batch["inputs"], frozen)
-    return time.process_time() - begin
 
 
 def make_context(args: argparse.Namespace, folder: str) -> CalibrationContext:
     """The config's model with MMSE ranges."""
-    cfg = Config.fromfile(args.config)
-    if args.data_root:
-        set_data_root(cfg, args.data_root)
-    cfg.load_from = args.checkpoint or cfg.load_from
+    cfg = given_config(args)
     cfg.work_dir, cfg.log_level = folder, "WARNING"
     cfg.calib_cfg.num_images = args.images
     cfg.calib_hooks = dict(pictures=None, save=None, logging=None, progress=None, report=None)
@@ -124,4 +115,4 @@ def restart_peak() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -10,17 +10,25 @@ speed does not depend on them. Times are CPU seconds of all threads.
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from arguments import add_threads, new_parser
+from markdown_table import head, row
+from random_images import RandomImages
+from silence import untracked
+from timing import timed
 
 from mmptq.adapters import find_adapter
 from mmptq.algorithms import BitShrinking, RangeCalibration
@@ -36,39 +44,15 @@ from mmptq.models import QConfig
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("config")
     parser.add_argument("--shape", nargs=2, type=int, metavar=("H", "W"), required=True)
     parser.add_argument("--crop", type=int, default=48, help="outputs a side")
     parser.add_argument("--batch", type=int, default=1, help="images in a mini-batch")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--units", type=int, help="only so many, from the first on")
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads(parser)
     return parser.parse_args()
-
-
-class RandomImages:
-    """Images of one shape, in the form of a calibration set."""
-
-    def __init__(self, count: int, shape: tuple[int, int]) -> None:
-        self.num_images = count
-        self._shape = shape
-
-    def __len__(self) -> int:
-        return self.num_images
-
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for index in range(self.num_images):
-            generator = torch.Generator().manual_seed(index)
-            meta = dict(img_shape=self._shape, ori_shape=self._shape, scale_factor=(1.0, 1.0))
-            image = torch.randint(0, 256, (3, *self._shape), generator=generator)
-            batch = {
-                "inputs": [image.to(torch.uint8)],
-                "data_samples": [DetDataSample(metainfo=meta)],
-            }
-            yield index, batch
 
 
 def main() -> None:
@@ -79,8 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         context = make_context(args, folder)
         print(f"{args.config}, {args.batch} x {args.shape}, crops of {args.crop}\n")
-        print("| unit | whole s | crop s | ratio | data |")
-        print("|---|---|---|---|---|")
+        print(head(["unit", "whole s", "crop s", "ratio", "data"]))
         sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for name, note, whole, crop in seconds(context, args):
             print_row(name, whole, crop, note)
@@ -94,7 +77,8 @@ def main() -> None:
 
 def print_row(name: str, whole: float, crop: float, note: str) -> None:
     """Seconds of an iteration and their ratio."""
-    print(f"| {name} | {whole:.3f} | {crop:.3f} | {whole / crop:.2f} | {note} |", flush=True)
+    figures = (f"{whole:.3f}", f"{crop:.3f}", f"{whole / crop:.2f}")
+    print(row([name, *figures, note]), flush=True)
 
 
 def seconds(
@@ -133,9 +117,7 @@ def iteration(context: CalibrationContext, unit: Unit, data: UnitData, batch: in
         param.requires_grad_(True)
     with form.attached():
         loop = UnitLoop(problem, groups, Policy(), step.loop_settings(), 0, [0])
-        begin = time.process_time()
-        loop._gradients(0, params)
-        taken = time.process_time() - begin
+        _, taken = timed(lambda: loop._gradients(0, params), time.process_time)
     for param in params:
         param.grad = None
         param.requires_grad_(False)
@@ -151,16 +133,11 @@ def make_context(args: argparse.Namespace, folder: str) -> CalibrationContext:
     model.prepare(adapter.plan(QConfig.parse(cfg.qconfig)))
     data: Any = RandomImages(args.batch, tuple(args.shape))
     store = StageStore(Path(folder) / "stages", {}, False)
-    context = CalibrationContext(model, adapter, data, store, track)
+    context = CalibrationContext(model, adapter, data, store, untracked)
     minmax = dict(type="MinMaxObserver")
     RangeCalibration(weight=minmax, act=minmax).run(context)
     model.eval()
     return context
-
-
-def track(items: Iterable[Any], name: str, total: int | None = None) -> Iterator[Any]:
-    """Shows nothing."""
-    yield from items
 
 
 if __name__ == "__main__":

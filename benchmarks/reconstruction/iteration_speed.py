@@ -11,13 +11,21 @@ Times are CPU seconds of all threads, the ratio is that of the medians.
 import argparse
 import copy
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmdet.models.backbones.resnet import BasicBlock
 from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from arguments import add_threads, new_parser
+from markdown_table import head, row
+from timing import in_turns
 
 from mmptq.algorithms import BitShrinking, QDrop, Reconstruction
 from mmptq.engine.storage.memory import keep_freed_memory
@@ -29,14 +37,12 @@ from mmptq.models import LayerPlan, Plan, QuantModel, SitePlan, TensorSpec
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = new_parser(__doc__)
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--size", type=int, default=56)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=1)
+    add_threads(parser)
     return parser.parse_args()
 
 
@@ -63,23 +69,15 @@ def main() -> None:
         f"BasicBlock, {args.channels} channels, {args.batch} x {args.size} x {args.size}, "
         f"{args.threads} threads, medians of {args.repeats}\n"
     )
-    print("| loop | CPU s per iteration | ratio |")
-    print("|---|---|---|")
+    print(head(["loop", "CPU s per iteration", "ratio"]))
     for name, value in seconds.items():
-        print(f"| {name} | {value:.4f} | {value / seconds['plain loop']:.2f} |")
+        print(row([name, f"{value:.4f}", f"{value / seconds['plain loop']:.2f}"]))
 
 
 def measure(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     """Median seconds of each, in turn."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.process_time()
-            run()
-            times[name].append(time.process_time() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+    times = in_turns(list(runs.values()), repeats, time.process_time)
+    return {name: statistics.median(own) for name, own in zip(runs, times, strict=True)}
 
 
 def block(channels: int) -> nn.Module:
