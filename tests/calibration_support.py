@@ -16,6 +16,8 @@ from mmptq.adapters import find_adapter
 from mmptq.algorithms import RangeCalibration
 from mmptq.engine import CalibrationContext, StageStore
 from mmptq.models import QConfig, QuantDetector
+from mmptq.modules.swap import to_quantized
+from mmptq.quantizers import UniformQuantizer
 
 MMSE = {"type": "LpNormObserver", "p": 2.0}
 W4A4: dict[str, Any] = {"weight": {"num_bits": 4}, "act": {"num_bits": 4}}
@@ -77,6 +79,14 @@ class Images:
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
         for position, (pixels, sample) in enumerate(self._data):
             yield position, pseudo_collate([{"inputs": pixels, "data_samples": sample.clone()}])
+
+
+def quantized_conv() -> Any:
+    """A 3x3 convolution of 4 channels with a 4-bit weight; its input stays as it is."""
+    layer: Any = to_quantized(nn.Conv2d(4, 4, 3, padding=1))
+    layer.weight_quantizer = UniformQuantizer(4)
+    layer.weight_quantizer.set_range(layer.weight.amin(), layer.weight.amax())
+    return layer
 
 
 def _track(items: Any, name: str, total: int | None = None) -> Iterator[Any]:

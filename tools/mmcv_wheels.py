@@ -94,6 +94,7 @@ def torch_version() -> str:
 
 def kept_wheels(stack: str) -> Path:
     """Folder of the stack's wheels that were built against this torch and whose operators load."""
+    # As in mmptq.fileio, which is not there yet.
     cache = Path(os.environ.get("MMPTQ_CACHE", "~/.cache/mmptq")).expanduser()
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
     return cache / "wheels" / f"{stack}-torch-{torch_version()}-{tag}"

@@ -39,6 +39,20 @@ class Model(NamedTuple):
         return tuple(name for name in (self.data, self.test) if name)
 
 
+def _cifar10(depth: int) -> Model:
+    return Model(
+        f"ResNet-{depth}, CIFAR-10",
+        f"configs/classification/resnet{depth}_cifar10_w4a4_mmse.py",
+        (f"checkpoints/cifar10/resnet{depth}.pth", f"cifar10/resnet{depth}.pth"),
+        data="cifar10",
+        metric="top1",
+        images=1024,
+        held_out=512,
+        batch_size=64,
+        recipes="configs/classification/_base_/calib",
+    )
+
+
 MODELS = {
     "demo_retinanet": Model(
         "RetinaNet, demo",
@@ -87,28 +101,8 @@ MODELS = {
         data="coco_subset",
         test="coco_val416",
     ),
-    "resnet20": Model(
-        "ResNet-20, CIFAR-10",
-        "configs/classification/resnet20_cifar10_w4a4_mmse.py",
-        ("checkpoints/cifar10/resnet20.pth", "cifar10/resnet20.pth"),
-        data="cifar10",
-        metric="top1",
-        images=1024,
-        held_out=512,
-        batch_size=64,
-        recipes="configs/classification/_base_/calib",
-    ),
-    "resnet56": Model(
-        "ResNet-56, CIFAR-10",
-        "configs/classification/resnet56_cifar10_w4a4_mmse.py",
-        ("checkpoints/cifar10/resnet56.pth", "cifar10/resnet56.pth"),
-        data="cifar10",
-        metric="top1",
-        images=1024,
-        held_out=512,
-        batch_size=64,
-        recipes="configs/classification/_base_/calib",
-    ),
+    "resnet20": _cifar10(20),
+    "resnet56": _cifar10(56),
 }
 # What runs without --models: the others are variants of these.
 DEFAULT_MODELS = (

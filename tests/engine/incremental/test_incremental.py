@@ -17,9 +17,8 @@ from mmptq.engine.incremental.call_graph import CallGraph
 from mmptq.engine.incremental.incremental import IncrementalForward
 from mmptq.models.trace import flatten_tensors
 from mmptq.modules import QuantConv2d, QuantLayer
-from mmptq.modules.swap import to_quantized
-from mmptq.quantizers import UniformQuantizer
 from tests.calibration_support import W4A4, WITH_OUTPUTS, MakeContext, make_context  # noqa: F401
+from tests.calibration_support import quantized_conv as conv
 
 TASK, DISTANCE = {"type": "TaskLoss"}, {"type": "OutputDistance"}
 
@@ -112,12 +111,6 @@ class Toy(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-
-        def conv() -> QuantConv2d:
-            layer: Any = to_quantized(nn.Conv2d(4, 4, 3, padding=1))
-            layer.weight_quantizer = UniformQuantizer(4)
-            layer.weight_quantizer.set_range(layer.weight.amin(), layer.weight.amax())
-            return layer
 
         self.stem, self.block, self.skip = conv(), nn.Sequential(conv(), nn.ReLU(True)), conv()
         self.unused, self.head = conv(), nn.Sequential(conv(), nn.ReLU(inplace=True), conv())

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from mmptq.engine.incremental.memoized import MemoizedForward
 from mmptq.models.trace import flatten_tensors
 from mmptq.modules import QuantConv2d, QuantLayer
-from mmptq.modules.swap import to_quantized
-from mmptq.quantizers import UniformQuantizer
 from tests.calibration_support import W4A4, WITH_OUTPUTS, MakeContext, make_context  # noqa: F401
+from tests.calibration_support import quantized_conv as conv
 
 
 class Deciding(nn.Module):
@@ -24,12 +23,6 @@ class Deciding(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-
-        def conv() -> QuantConv2d:
-            layer: Any = to_quantized(nn.Conv2d(4, 4, 3, padding=1))
-            layer.weight_quantizer = UniformQuantizer(4)
-            layer.weight_quantizer.set_range(layer.weight.amin(), layer.weight.amax())
-            return layer
 
         self.stem = nn.Sequential(conv(), nn.ReLU(inplace=True), conv())
         self.block = nn.Sequential(conv(), nn.ReLU(inplace=True), conv())
