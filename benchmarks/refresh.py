@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmptq.errors import MmptqError
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_text
 
 
 def refresh(wanted: Mapping[Path, str], root: Path, check: bool, command: str, what: str) -> None:
@@ -25,6 +25,5 @@ def refresh(wanted: Mapping[Path, str], root: Path, check: bool, command: str, w
     if check and stale:
         raise MmptqError(f"run python benchmarks/{command}, these are stale:\n{names}")
     for path in stale:
-        with atomic_write(path) as file:
-            file.write(wanted[path].encode())
+        save_text(path, wanted[path])
     print(names or f"every {what} is up to date")

@@ -1,5 +1,6 @@
 """Writing files so that a crash or a full disk leaves either the old file or the new one."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -57,6 +58,27 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError:  # the folder itself is gone or unreadable: nothing was left there
         return
+
+
+def save_text(path: str | os.PathLike[str], text: str, option: str = "--work-dir") -> None:
+    """Write ``text`` as UTF-8, whole or not at all; arguments and errors as of `atomic_write`."""
+    with atomic_write(path, option) as file:
+        # A file's name may hold half of a character, which no encoding has.
+        file.write(text.encode("utf-8", "replace"))
+
+
+def save_json(
+    path: str | os.PathLike[str],
+    content: Any,
+    option: str = "--work-dir",
+    indent: int | None = 1,
+) -> None:
+    """Write ``content`` as JSON, whole or not at all; what JSON does not know becomes its ``str``.
+
+    Raises:
+        MmptqError: The file cannot be written.
+    """
+    save_text(path, json.dumps(content, indent=indent, default=str) + "\n", option)
 
 
 def save_torch(path: str | os.PathLike[str], content: Any) -> None:

@@ -1,12 +1,14 @@
+import json
 import os
 import resource
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from mmptq.errors import MmptqError
-from mmptq.fileio import atomic_write
+from mmptq.fileio import atomic_write, save_json, save_text
 
 
 def test_makes_the_folder_and_leaves_only_the_file(tmp_path):
@@ -58,3 +60,22 @@ def test_a_place_that_is_no_folder(tmp_path):
     message = r"cannot write .*results.json.*--work-dir"
     with pytest.raises(MmptqError, match=message), atomic_write(path) as file:
         file.write(b"x")
+
+
+def test_text_whose_name_holds_half_a_character(tmp_path):
+    save_text(tmp_path / "a.txt", "K\u00f6ln \udce9")
+    assert (tmp_path / "a.txt").read_text() == "K\u00f6ln ?"
+
+
+def test_json_of_what_json_does_not_know(tmp_path):
+    save_json(tmp_path / "a.json", {"path": Path("x/y"), "values": [1, 0.5, None]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "path": "x/y",
+        "values": [1, 0.5, None],
+    }
+
+
+def test_an_error_names_the_option_that_chooses_the_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MmptqError, match="choose another one with --out"):
+        save_json(tmp_path / "file" / "a.json", {}, "--out")

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmptq.errors import MmptqError
 from mmptq.evaluation.bootstrap import Resampled, ResampledMap, bootstrap, load_truth
 from mmptq.evaluation.resampling import Draws
-from mmptq.fileio import atomic_write
+from mmptq.fileio import atomic_write, save_json
 
 DRAWS, SEED = 1000, 0  # the same images are drawn for every cell of a test set
 DRAWS_FILE = "draws.npy"
@@ -42,8 +42,7 @@ class KeepHits(Hook):
 
     def after_test_epoch(self, runner: Any, metrics: Any = None) -> None:
         """Write them."""
-        with atomic_write(self._file) as file:
-            file.write(json.dumps(self._hits).encode())
+        save_json(self._file, self._hits, indent=None)
 
 
 class ResampledTop1:

@@ -21,7 +21,6 @@ Examples:
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from mmengine.dist import is_main_process
@@ -31,7 +30,7 @@ from mmptq.analysis import BitWidths
 from mmptq.cli.analyses import ANALYSES, Results, Run
 from mmptq.errors import ConfigError
 from mmptq.evaluation import render
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_json
 from mmptq.registry import OBJECTIVES, build
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
@@ -89,7 +88,7 @@ def main(args: argparse.Namespace) -> None:
         analysis.measure(run, results)
     if is_main_process():
         out = Path(runner.work_dir).parent / args.command
-        save_json(args, runner, results, out.with_suffix(".json"))
+        save_results(args, runner, results, out.with_suffix(".json"))
         print_log(render(analysis.show(args, results, out.with_suffix(".png"))))
         print_log(f"{out}.png, {out}.json")
 
@@ -121,7 +120,7 @@ def make_runner(args: argparse.Namespace, bits: BitWidths) -> CalibrationRunner:
     return CalibrationRunner.from_cfg(cfg)
 
 
-def save_json(
+def save_results(
     args: argparse.Namespace, runner: CalibrationRunner, results: Results, path: Path
 ) -> None:
     content = {
@@ -131,5 +130,4 @@ def save_json(
         "images": runner.settings.num_images,
         "results": results,
     }
-    with atomic_write(path) as file:
-        file.write(json.dumps(content, indent=1, default=str).encode())
+    save_json(path, content)

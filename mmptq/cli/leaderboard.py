@@ -26,7 +26,7 @@ from mmengine.logging import print_log
 from rich.markup import escape
 from rich.progress import track
 
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_text
 from mmptq.leaderboard import add_intervals, make_boards, read_runs, to_csv, to_html, to_markdown
 from mmptq.webpage import visible
 
@@ -60,13 +60,13 @@ def main(args: argparse.Namespace) -> None:
     boards = make_boards(read_runs(args.runs))
     folder = args.out.resolve()
     # Before the draws, which take their time: this fails where nothing can be written.
-    write(folder / "leaderboard.csv", to_csv(boards))
+    save_text(folder / "leaderboard.csv", to_csv(boards), "--out")
     if args.samples:
         for board in boards:
             add_intervals(board, args.samples, args.seed, progress(board.title))
-    write(folder / "leaderboard.csv", to_csv(boards))
-    write(folder / "leaderboard.md", to_markdown(boards, args.title))
-    write(folder / "leaderboard.html", to_html(boards, folder, args.title))
+    save_text(folder / "leaderboard.csv", to_csv(boards), "--out")
+    save_text(folder / "leaderboard.md", to_markdown(boards, args.title), "--out")
+    save_text(folder / "leaderboard.html", to_html(boards, folder, args.title), "--out")
     for board in boards:
         print_log(f"{visible(board.title)}: {board.num_runs} runs, {len(board.cells)} rows")
         for note in board.notes:
@@ -77,9 +77,3 @@ def main(args: argparse.Namespace) -> None:
 def progress(title: str) -> "partial[Iterable[int]]":
     name = escape(visible(title))
     return partial(track, description=f"drawing, {name}", disable=not sys.stdout.isatty())
-
-
-def write(path: Path, text: str) -> None:
-    with atomic_write(path, "--out") as file:
-        # A name may hold half of a character, which no encoding has.
-        file.write(text.encode("utf-8", "replace"))

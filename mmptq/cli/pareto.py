@@ -1,7 +1,6 @@
 """``tools/quantize.py --pareto``: accuracy over size and over bit operations."""
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from mmptq.analysis.figures import new_figure, save_figure
 from mmptq.errors import ConfigError
 from mmptq.evaluation import ResultRow, render
 from mmptq.evaluation.result_table import format_metric, in_points, metric_keys, title
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_json
 from mmptq.models import QConfig
 from mmptq.runner.settings import CalibrationSettings
 from mmptq.runner.sweep import BUDGETS, UNIFORM, UNIFORM_CURVE, SweepRun, run_sweep, sweep_runs
@@ -76,8 +75,7 @@ def pareto(cfg: Config, budgets: Sequence[str], uniform: Sequence[str]) -> None:
         # A model that detects nothing has no metrics; those before or after it may.
         key = next(iter(metric_keys(done)), None)
         content = {"metric": key, "float": reference and reference.to_dict(), "points": points}
-        with atomic_write(folder / "pareto.json") as file:
-            file.write(json.dumps(content, indent=1).encode())
+        save_json(folder / "pareto.json", content)
         draw_pareto(points, reference, key, folder / "pareto.png")
         print_log(f"--pareto: {number} of {len(runs)} runs done", logger="current")
     if is_main_process():

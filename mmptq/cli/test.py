@@ -10,14 +10,13 @@ Examples:
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from mmengine.logging import print_log
 
 from mmptq.engine.data.float_checkpoint import load_checkpoint
 from mmptq.errors import ConfigError
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_json
 from mmptq.runner import MeasuringRunner
 from mmptq.runner.calib_dataset import build_dataset
 from mmptq.runner.launch import add_common_arguments, init_processes, load_config
@@ -73,5 +72,4 @@ def main(args: argparse.Namespace) -> None:
         print_log(f"{args.runtime}: {1000 * seconds:.1f} ms an image")
         metrics[f"{args.runtime}/ms"] = 1000 * seconds
     if args.out and runner.rank == 0:
-        with atomic_write(args.out) as file:
-            file.write(json.dumps(metrics, indent=1).encode())
+        save_json(args.out, metrics, "--out")

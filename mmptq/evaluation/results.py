@@ -14,7 +14,7 @@ from mmptq.evaluation.render import natural_width, render, terminal_width
 from mmptq.evaluation.result_table import Section, best_row, build_markdown, build_table
 from mmptq.evaluation.row import FLOAT_METHOD, ResultRow
 from mmptq.evaluation.schema import SCHEMA, check_results
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_json
 
 
 @dataclass
@@ -72,9 +72,7 @@ class Results:
         Raises:
             MmptqError: The file cannot be written; the message names it.
         """
-        text = json.dumps(self.to_dict(), indent=2, default=str) + "\n"
-        with atomic_write(path) as file:
-            file.write(text.encode())
+        save_json(path, self.to_dict(), indent=2)
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> "Results":

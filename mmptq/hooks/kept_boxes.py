@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_json
 from mmptq.hooks.drawing import Boxes
 
 Found = dict[str, dict[str, Boxes]]  # method -> image path -> detections
@@ -25,8 +25,7 @@ def save_boxes(path: Path, chosen: Sequence[str], found: Mapping[str, Mapping[st
             for method, images in found.items()
         },
     }
-    with atomic_write(path) as file:
-        file.write(json.dumps(content).encode())
+    save_json(path, content, indent=None)
 
 
 def load_boxes(path: Path) -> tuple[list[str] | None, Found]:

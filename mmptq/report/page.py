@@ -12,7 +12,7 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from mmptq.errors import MmptqError
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_text
 from mmptq.report.about import config_section, environment_section, images_section
 from mmptq.report.exported import export_section
 from mmptq.report.layers import layers_section
@@ -57,9 +57,7 @@ def write_report(folder: str | Path) -> Path:
             cannot be written.
     """
     folder = Path(folder)
-    page = to_html(read_run(folder))
-    with atomic_write(folder / NAME) as file:
-        file.write(page.encode("utf-8", "replace"))
+    save_text(folder / NAME, to_html(read_run(folder)))
     return folder / NAME
 
 

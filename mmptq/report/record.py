@@ -1,6 +1,5 @@
 """``run.json``: what a report tells of a run that no other file of its work dir holds."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from mmptq.errors import MmptqError
 from mmptq.evaluation import LayerCost, ModelCost
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_json
 from mmptq.report.reading import (
     count,
     dict_of,
@@ -127,9 +126,7 @@ class RunRecord:
         Raises:
             MmptqError: It cannot be written.
         """
-        content = json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1)
-        with atomic_write(folder / NAME) as file:
-            file.write(content.encode())
+        save_json(folder / NAME, {"schema": SCHEMA, **asdict(self)})
 
     @classmethod
     def load(cls, folder: Path) -> "RunRecord | None":

@@ -14,7 +14,7 @@ from mmptq.analysis.blame import Blame, find_blame, overrides
 from mmptq.engine import CalibrationContext
 from mmptq.evaluation import ResultRow, Results
 from mmptq.evaluation.result_table import metric_keys
-from mmptq.fileio import atomic_write, plain
+from mmptq.fileio import plain, save_text
 
 # A row that loses more than this share of the float model's metric is explained.
 COLLAPSE = 0.2
@@ -49,8 +49,7 @@ def explain_collapse(
     assert context.model.plan is not None
     first = overrides(blamed, context.model.plan)
     new = {**old, "overrides": [*first, *(old.get("overrides") or [])]}
-    with atomic_write(path) as file:
-        file.write(Config({"qconfig": new}).pretty_text.encode())
+    save_text(path, Config({"qconfig": new}).pretty_text)
     lines = _lines(row, lost, blamed, path)
     print_log("\n".join(lines), logger="current", level=logging.WARNING)
     return lines

@@ -1,6 +1,5 @@
 """A quantized model as a file, checked in its runtime and measured through it."""
 
-import json
 import logging
 import tempfile
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from mmptq.evaluation import ResultRow
 from mmptq.export.checks import check_exportable, check_installed, target_note
 from mmptq.export.kinds import make_part
 from mmptq.export.parts import INPUT, SIZE, Example
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_json
 from mmptq.runner.calibration_runner import CalibrationRunner
 from mmptq.runner.measuring_runner import MeasuringRunner
 from mmptq.runner.runtime_test import test_session
@@ -79,8 +78,7 @@ def export(
         exported = export_model(model, part, runner.cfg, target, examples[0], classes, static)
         write(exported, path)
         found = verify(part, model, exported, (path, float_path), target.runtime, examples)
-    with atomic_write(path.with_suffix(".json")) as file:
-        file.write(json.dumps(found.to_dict(), indent=1).encode())
+    save_json(path.with_suffix(".json"), found.to_dict())
     return found
 
 

@@ -1,6 +1,5 @@
 """What was tried and chosen: in the log, as JSON, as a picture, and as a qconfig."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from mmptq.algorithms.mixed_precision.groups import allocated_plan, chosen_bits
 from mmptq.algorithms.mixed_precision.harm import Harm, total
 from mmptq.algorithms.mixed_precision.picture import draw_bits
 from mmptq.evaluation import render
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_json, save_text
 from mmptq.models import Plan
 from mmptq.models.bits import bits_overrides
 from mmptq.models.stages import in_order
@@ -79,11 +78,9 @@ def report(
             for group, num_bits, values in zip(groups, bits, harm, strict=True)
         ],
     }
-    with atomic_write(folder / f"{NAME}.json") as file:
-        file.write(json.dumps(content, indent=1).encode())
+    save_json(folder / f"{NAME}.json", content)
     path = folder / f"{NAME}_qconfig.py"
-    with atomic_write(path) as file:
-        file.write(Config({"qconfig": {**qconfig, "overrides": overrides}}).pretty_text.encode())
+    save_text(path, Config({"qconfig": {**qconfig, "overrides": overrides}}).pretty_text)
     draw_bits(groups, bits, folder / f"{NAME}.png")
     print_log(
         f"\n{render(_tried_table(rows))}\n{render(_stage_table(costs, bits))}\n"

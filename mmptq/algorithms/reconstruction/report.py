@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 
 from mmptq.engine.context import Record
 from mmptq.engine.units.reconstruction import Row, RowLog
-from mmptq.fileio import atomic_write
+from mmptq.fileio import atomic_write, save_json, save_text
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ class UnitLog(RowLog):
         """As in the base class; what a killed run wrote beyond its snapshot is removed."""
         super().restart(rows)
         if is_main_process():
-            with atomic_write(self._path) as file:
-                file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+            save_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def add(self, row: Row) -> None:
         """As in the base class."""
@@ -107,10 +106,8 @@ class Report:
         if not is_main_process():
             return
         text = summary_table([UnitReport(**report) for report in reports])
-        with atomic_write(self._folder / "summary.txt") as file:
-            file.write(text.encode())
-        with atomic_write(self._folder / "summary.json") as file:
-            file.write((json.dumps(list(reports), indent=1) + "\n").encode())
+        save_text(self._folder / "summary.txt", text)
+        save_json(self._folder / "summary.json", list(reports))
         print_log(f"{self._step}:\n{text}", logger="current")
 
 

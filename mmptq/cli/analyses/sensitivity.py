@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from mmptq.cli.analyses.sensitivity_tables import quantizers_table, ranking_tabl
 from mmptq.engine import OutputDistance
 from mmptq.engine.data.float_checkpoint import is_quantized, load_checkpoint
 from mmptq.errors import ConfigError
-from mmptq.fileio import atomic_write, plain
+from mmptq.fileio import plain, save_json, save_text
 from mmptq.models import Plan, QuantModel
 from mmptq.registry import OBJECTIVES, build
 from mmptq.runner.float_graph import float_graph
@@ -246,11 +245,9 @@ def _written(label: str, sparing: dict[str, Any], path: Path) -> list[str]:
     """Write what spares the worst; lines that say where."""
     qconfig = path.with_name(f"{path.stem}_{label.lower()}_overrides.py")
     scopes = path.with_name(f"{path.stem}_{label.lower()}_exclude.json")
-    with atomic_write(qconfig) as file:
-        file.write(Config({"qconfig": sparing["qconfig"]}).pretty_text.encode())
+    save_text(qconfig, Config({"qconfig": sparing["qconfig"]}).pretty_text)
     content = {key: value for key, value in sparing.items() if key != "qconfig"}
-    with atomic_write(scopes) as file:
-        file.write(json.dumps(content, indent=1).encode())
+    save_json(scopes, content)
     return [
         f"more bits for the worst: --qconfig {qconfig}",
         f"NNCF's ignored scope, ONNX Runtime's nodes_to_exclude: {scopes} "

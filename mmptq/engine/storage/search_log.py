@@ -9,7 +9,7 @@ from typing import IO, Any
 from mmengine.dist import broadcast_object_list, is_main_process
 
 from mmptq.errors import MmptqError
-from mmptq.fileio import atomic_write
+from mmptq.fileio import save_text
 
 Point = tuple[float, ...]
 
@@ -71,8 +71,7 @@ class SearchLog:
         else:
             lines.append({"search": header})
         # Rewritten, since its last line may be half of one.
-        with atomic_write(self.path) as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+        save_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
         self._file = open(self.path, "a")  # noqa: SIM115 - stays open
 
     def _write(self, line: Mapping[str, Any]) -> None:

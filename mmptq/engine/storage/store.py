@@ -11,7 +11,7 @@ from mmengine.dist import barrier, broadcast_object_list, is_main_process
 
 from mmptq.engine.storage.tensor_cache import SPILL_PREFIX
 from mmptq.errors import ConfigError, MmptqError
-from mmptq.fileio import atomic_write, save_torch
+from mmptq.fileio import save_text, save_torch
 
 
 class StageStore:
@@ -36,8 +36,7 @@ class StageStore:
             _check_same(json.loads(path.read_text()), json.loads(text), self.folder)
         elif is_main_process():
             self._clear()
-            with atomic_write(path) as file:
-                file.write(text.encode())
+            save_text(path, text)
         barrier()
 
     def has(self, stage: str) -> bool:
