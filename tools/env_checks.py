@@ -9,8 +9,8 @@ from pathlib import Path
 
 from env_fixes import PACKAGES, distributions, fix_for
 from env_probes import PROBES, Probe
-from install_mmcv import version_of
 from mmcv_build_log import cores
+from mmcv_state import version_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT = 300.0  # seconds; a cold disk and a busy machine can take a minute to import torch

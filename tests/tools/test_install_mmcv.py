@@ -3,13 +3,13 @@
 import importlib.machinery
 import importlib.util
 import io
-import sys
 import tarfile
 from pathlib import Path
 
 import install_mmcv
 import pytest
 from mmcv_build_log import Display
+from mmcv_state import operators_state
 
 # Plays pip. `download` brings sources, or the wheel in `offered`; `wheel` and `install` take the
 # next line of `plan`: what an installed wheel brings (`operators`, `nothing`), or a build's end.
@@ -101,7 +101,7 @@ def test_nothing_to_do_where_the_operators_load() -> None:
 
 
 def test_built_wheel_is_kept_for_the_next_environment(site: Path) -> None:
-    assert install_mmcv.operators_state() == "no-operators"
+    assert operators_state() == "no-operators"
     status, text, calls = install(site, "built", "operators")
     assert (status, calls) == (0, ["download", "wheel", "install"])
     assert "compiling mmcv's operators once: about " in text
@@ -135,7 +135,7 @@ def test_kept_wheel_that_does_not_load_is_replaced(site: Path) -> None:
     new_environment(site)
     suffix = importlib.machinery.EXTENSION_SUFFIXES[0]
     (site / "mmcv" / f"_ext{suffix}").write_bytes(b"not a library")
-    assert install_mmcv.operators_state().startswith("broken: ImportError")
+    assert operators_state().startswith("broken: ImportError")
     status, text, calls = install(site, "nothing", "built", "operators")
     assert (status, calls) == (0, ["install", "download", "wheel", "install"])
     assert "does not fit here (broken: ImportError" in text
@@ -178,20 +178,7 @@ def test_full_disk_costs_only_the_kept_wheel(site: Path, monkeypatch: pytest.Mon
 
 
 def test_obstacles_are_named_before_any_work(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install_mmcv, "_importable", lambda module: module != "torch")
+    monkeypatch.setattr("mmcv_state.importable", lambda module: module != "torch")
     status, text, calls = install(site, "built")
     assert (status, calls) == (1, [])
     assert "torch is missing" in text
-    monkeypatch.setattr(sys, "version_info", (3, 13, 0, "final", 0))
-    assert "Python 3.10 to 3.12" in (install_mmcv.find_obstacle("upstream") or "")
-
-
-def test_two_stacks_in_one_environment_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install_mmcv, "version_of", {"mmcv": "2.1.0"}.get)
-    assert "uninstall -y mmcv" in (install_mmcv.find_obstacle("onedl") or "")
-
-
-def test_version_outside_the_requirement_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install_mmcv, "version_of", {"mmcv": "2.2.0", "onedl-mmcv": "2.3.6"}.get)
-    assert not install_mmcv._fits("mmcv==2.1.0")
-    assert install_mmcv._fits(install_mmcv.STACKS["onedl"][1])
