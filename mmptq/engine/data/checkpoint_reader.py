@@ -157,9 +157,22 @@ def _settle(
 def _load(file: str | IO[bytes], stand_ins: _StandIns, device: str) -> Any:
     if not isinstance(file, str):
         file.seek(0)
-    with torch.serialization.safe_globals(stand_ins.as_safe_globals()):
+    with _only_allowed(stand_ins.as_safe_globals()):
         # Not torch.load: that is what is replaced, here and by some users' own patches.
         return torch.serialization.load(file, map_location=device, weights_only=True)
+
+
+@contextmanager
+def _only_allowed(names: list[Any]) -> Iterator[None]:
+    """Allow these and nothing else; others may have allowed more, even ``getattr``."""
+    before = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(names)
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
 
 
 def _is_safetensors(file: str | IO[bytes]) -> bool:

@@ -188,6 +188,16 @@ def test_the_protection_is_as_before(tmp_path):
     assert set(torch.serialization.get_safe_globals()) == set(allowed)
 
 
+def test_what_others_allow_does_not_run(tmp_path):
+    """The maintained fork of MMEngine allows getattr while it loads a checkpoint."""
+    nested = BESIDE["nested class"]
+    torch.save({"state_dict": STATE, "nested": nested}, tmp_path / "a.pth")
+    with torch.serialization.safe_globals([getattr, slice]):
+        content = read_checkpoint(str(tmp_path / "a.pth"))
+        assert set(torch.serialization.get_safe_globals()) == {getattr, slice}
+    assert all(isinstance(found, Inert) for found in content["nested"])
+
+
 def test_the_data_is_read_once(tmp_path, monkeypatch):
     """What is unknown turns up one by one; a large file must not be read for each."""
     devices, load = [], torch.serialization.load
