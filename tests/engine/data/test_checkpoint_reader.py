@@ -194,7 +194,6 @@ def test_what_others_allow_does_not_run(tmp_path):
     torch.save({"state_dict": STATE, "nested": nested}, tmp_path / "a.pth")
     with torch.serialization.safe_globals([getattr, slice]):
         content = read_checkpoint(str(tmp_path / "a.pth"))
-        assert set(torch.serialization.get_safe_globals()) == {getattr, slice}
     assert all(isinstance(found, Inert) for found in content["nested"])
 
 
