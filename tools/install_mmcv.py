@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mmcv_build_log import BUILD_TOOLS, Display, hint_for
+from mmcv_build_log import BUILD_TOOLS, Display, first_errors, hint_for
 from mmcv_state import STACKS, find_obstacle, fits, importable, operators_state, version_of
 from mmcv_wheels import Pip, build_wheel, fetch, keep_wheel, kept_wheels
 
@@ -98,9 +98,13 @@ def _report(distribution: str, display: Display) -> int:
 
 def _explain_failure(log: Path, display: Display) -> int:
     text = log.read_text(encoding="utf-8")
-    display.line("mmcv could not be installed. The log's end:")
-    for line in text.splitlines()[-25:]:
-        display.line(f"    {line[:200]}")
+    parts = {"The first errors": first_errors(text), "The log's end": text.splitlines()[-15:]}
+    display.line("mmcv could not be installed.")
+    for title, lines in parts.items():
+        if lines:
+            display.line(f"{title}:")
+        for line in lines:
+            display.line(f"    {line[:200]}")
     command = shlex.join([sys.executable, *sys.argv])
     display.line(f"whole log:  {log}")
     display.line(f"likely fix: {hint_for(text, command)}")

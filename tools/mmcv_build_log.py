@@ -45,6 +45,12 @@ _HINTS = {
 }
 
 
+def first_errors(log: str, count: int = 5) -> list[str]:
+    """The first lines in which a compiler reports an error; those behind follow from them."""
+    found = [line.strip() for line in log.splitlines() if re.search(r"\berror: ", line)]
+    return list(dict.fromkeys(found))[:count]
+
+
 def hint_for(log: str, command: str) -> str:
     """The likely way out of a failed build.
 

@@ -1,5 +1,6 @@
 """mmcv's wheel: fetched, built by pip from joined sources, kept for later environments."""
 
+import importlib.util
 import os
 import queue
 import re
@@ -19,6 +20,9 @@ from mmcv_units import join
 GIB_PER_JOB = 2
 # More units than jobs balance the cores, and each costs the headers' twenty seconds once more.
 UNITS_PER_JOB = 2
+# What torch's headers say first, and where mmcv's setup.py sets it.
+_LEAST_STANDARD = re.compile(r"C\+\+(\d\d) or later compatible compiler is required")
+_STANDARD = re.compile(r"-std=c\+\+(\d\d)")
 # A file that is at fault itself, not the machine; such a unit may compile in its parts.
 _COMPILE_ERROR = re.compile(r"\.cpp(?:\.part)?:\d+:\d+: (?:fatal )?error: ")
 
@@ -120,6 +124,7 @@ def build_wheel(pip: Pip, archive: Path, folder: Path) -> Path | None:
     """
     for join_sources in (True, False):
         tree = _unpack(archive, folder / f"joined-{join_sources}")
+        raise_standard(tree / "setup.py", least_standard())
         units = join(tree, UNITS_PER_JOB * compile_jobs()) if join_sources else 0
         if pip.run("wheel", "-w", folder, tree, units=units):
             return next(folder.glob("*.whl"))
@@ -127,6 +132,22 @@ def build_wheel(pip: Pip, archive: Path, folder: Path) -> Path | None:
             break
         pip.display.line("mmcv's sources do not compile when joined: compiling them one by one")
     return None
+
+
+def least_standard() -> int:
+    """C++ that this environment's torch asks for at least, as in 17; 0 where it does not say."""
+    spec = importlib.util.find_spec("torch")
+    assert spec is not None and spec.origin is not None
+    header = Path(spec.origin).parent / "include/ATen/ATen.h"
+    found = _LEAST_STANDARD.search(header.read_text(encoding="utf-8")) if header.exists() else None
+    return int(found[1]) if found else 0
+
+
+def raise_standard(setup: Path, least: int) -> None:
+    """Let mmcv compile as this C++ at least: its setup.py knows no torch that asks for more."""
+    text = setup.read_text(encoding="utf-8")
+    raised = _STANDARD.sub(lambda found: f"-std=c++{max(int(found[1]), least)}", text)
+    setup.write_text(raised, encoding="utf-8")
 
 
 def _unpack(archive: Path, folder: Path) -> Path:

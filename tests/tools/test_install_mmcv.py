@@ -69,10 +69,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mmcv").mkdir()
     (tmp_path / "mmcv" / "__init__.py").touch()
     (tmp_path / "offered").mkdir()
-    source = tmp_path / "nms.cpp"
-    source.write_text("int f() { return 0; }\n")
+    sources = {
+        "setup.py": "args = ['-std=c++14']\n",
+        "mmcv/ops/csrc/pytorch/nms.cpp": "int f() { return 0; }\n",
+    }
     with tarfile.open(tmp_path / "mmcv-2.1.0.tar.gz", "w:gz") as archive:
-        archive.add(source, "mmcv-2.1.0/mmcv/ops/csrc/pytorch/nms.cpp")
+        for name, text in sources.items():
+            (tmp_path / "source").write_text(text)
+            archive.add(tmp_path / "source", f"mmcv-2.1.0/{name}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("MMPTQ_CACHE", str(tmp_path / "cache"))
     return tmp_path
@@ -161,7 +165,7 @@ def test_build_that_does_not_load_is_neither_repeated_nor_kept(site: Path) -> No
 def test_failure_shows_the_log_and_the_fix(site: Path) -> None:
     status, text, calls = install(site, "killed")
     assert (status, calls) == (1, ["download", "wheel"])
-    assert "fatal error: Killed signal" in text
+    assert "The first errors:\n    c++: fatal error: Killed signal" in text
     assert "likely fix: the compiler ran out of memory: MAX_JOBS=1" in text
     assert "fatal error: Killed signal" in (site / "log").read_text()
 

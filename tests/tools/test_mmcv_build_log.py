@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from mmcv_build_log import BuildProgress, Display, hint_for
+from mmcv_build_log import BuildProgress, Display, first_errors, hint_for
 
 COMPILE = (
     "c++ -MMD -MF /tmp/b/mmcv/ops/csrc/pytorch/{0}.o.d -O3 -Wall -fPIC -I/usr/include/python3.11 "
@@ -137,3 +137,10 @@ def test_display_on_a_terminal_moves_one_line() -> None:
     text = stream.getvalue()
     assert text.count("\n") == 2  # the announcement and the last line
     assert text.endswith("\r\x1b[Kdone\n")
+
+
+def test_first_errors_stand_where_the_compiler_met_them() -> None:
+    first, second = "a.h:9:2: error: #error C++20", "b.cpp: fatal error: gone"
+    log = f"  {first}\nnote: here\n{second}\n  {first}\nERROR: Failed to build"
+    assert first_errors(log) == [first, second]
+    assert first_errors(log, 1) == [first]
