@@ -97,7 +97,7 @@ class CalibrationRunner(CheckedRunner):
             self.model.set_bits(Plan.from_tensor(saved["state"][PLAN_KEY]))
             self.model.load_state_dict(saved["state"])
             seconds = saved["seconds"]
-            self.verdicts = tuple(map(Verdict.from_json, saved["verdicts"]))
+            self.verdicts = tuple(map(Verdict.from_json, saved.get("verdicts", ())))
         for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
             if index > done:
                 seconds += self._run_step(step, context, index)

@@ -91,6 +91,13 @@ def _check_order(steps: Sequence[Step]) -> None:
                 f"calib_cfg.steps[{i}]: {type(step).__name__} changes the activations, so that no "
                 "range fits them any more; put RangeCalibration behind it"
             )
+        for j, earlier in enumerate(steps[:i]):
+            if step.reads_float and earlier.replaces_weights:
+                raise ConfigError(
+                    f"calib_cfg.steps[{i}]: {type(step).__name__} compares with the float model, "
+                    f"whose weights {type(earlier).__name__} (steps[{j}]) has rounded by then; put "
+                    "it in front of that step, or leave one of them out"
+                )
 
 
 def _check_whole(cfg: Mapping[str, Any], key: str, least: int) -> None:

@@ -40,6 +40,24 @@ def test_all_keys():
             dict(steps=[STEP, dict(type="Equalization"), dict(type="BiasCorrection")]),
             r"calib_cfg.steps\[1\]: Equalization changes .*; put RangeCalibration behind it",
         ),
+        (
+            dict(steps=[STEP, dict(type="GPTQ"), dict(type="BiasCorrection", mode="measured")]),
+            r"calib_cfg.steps\[2\]: BiasCorrection compares .* whose weights GPTQ \(steps\[1\]\)",
+        ),
+        (
+            dict(steps=[STEP, dict(type="AdaRound"), dict(type="BitShrinking")]),
+            r"calib_cfg.steps\[2\]: BitShrinking compares .* whose weights AdaRound",
+        ),
+        (
+            dict(
+                steps=[
+                    STEP,
+                    dict(type="GPTQ"),
+                    dict(type="JointSearch", objective=dict(type="OutputDistance")),
+                ]
+            ),
+            r"calib_cfg.steps\[2\]: JointSearch compares",
+        ),
         (dict(num_images=0), "calib_cfg.num_images = 0: must be a whole number of 1 or more"),
         (dict(num_images=True), "calib_cfg.num_images = True"),
         (dict(num_images="32"), "calib_cfg.num_images = '32'"),
@@ -62,3 +80,16 @@ def test_bad_values(change, message):
 def test_no_dict(cfg):
     with pytest.raises(ConfigError, match="calib_cfg = .*: must be a dict"):
         CalibrationSettings.parse(cfg)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [dict(type="BRECQ"), dict(type="LearnedSteps")],
+        [dict(type="GPTQ"), dict(type="BiasCorrection", mode="weights")],
+        [dict(type="GPTQ"), dict(type="JointSearch", objective=dict(type="TaskLoss"))],
+        [dict(type="BiasCorrection", mode="measured"), dict(type="BitShrinking")],
+    ],
+)
+def test_orders_that_work(steps):
+    assert len(CalibrationSettings.parse({**BASE, "steps": [STEP, *steps]}).steps) == 3

@@ -51,6 +51,7 @@ class Equalization(Step):
     """
 
     changes_activations = True
+    reads_float = True
 
     def __init__(
         self,

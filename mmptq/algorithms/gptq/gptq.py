@@ -67,6 +67,9 @@ class GPTQ(Step):
         ConfigError: An argument that cannot work.
     """
 
+    replaces_weights = True
+    reads_float = True
+
     def __init__(
         self,
         positions: int = 512,

@@ -80,6 +80,7 @@ class MixedPrecision(Step):
     """
 
     sets_ranges = True
+    reads_float = True
 
     def __init__(
         self,

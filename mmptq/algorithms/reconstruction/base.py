@@ -69,6 +69,9 @@ class Reconstruction(Step):
     # Whether activations are quantized while units are adjusted.
     activations = True
 
+    replaces_weights = True
+    reads_float = True
+
     def __init__(
         self,
         preset: str = "published",

@@ -15,12 +15,16 @@ from mmptq.registry import STEPS
 class LearnedSteps(Reconstruction):
     """Learns the activations' steps block by block (BRECQ, Li et al. 2021, section 3.3; LSQ).
 
-    BRECQ's second phase: after the weights, which stay as they are.
+    BRECQ's second phase: after the weights, which stay as they are. What it compares with is the
+    network with these weights and without rounded activations, not the float model.
 
     Args:
         lr_step: Adam's learning rate of the steps, as a share of the step.
         common: See :class:`Reconstruction`.
     """
+
+    replaces_weights = False
+    reads_float = False
 
     def __init__(self, lr_step: float = 1e-3, **common: Any) -> None:
         super().__init__(**common)
