@@ -16,9 +16,9 @@ import nox
 
 # Python, torch, stack. The oldest torch that mmptq takes, the newest that builds, some in between.
 VERSIONS = [
-    ("3.10", "2.4.1", "upstream"),
+    ("3.10", "2.6.0", "upstream"),
     ("3.10", "2.13.0", "upstream"),
-    ("3.11", "2.4.1", "upstream"),
+    ("3.11", "2.6.0", "upstream"),
     ("3.11", "2.8.0", "upstream"),
     ("3.11", "2.13.0", "upstream"),
     ("3.11", "2.15.0", "upstream"),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mmcv_build_log import BUILD_TOOLS
+from mmcv_state import TORCH
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _version_of(module: str) -> str:
 _BASE = ("numpy", "torch", "opencv", "setuptools")
 PROBES = (
     Probe("numpy", "numpy", _NUMPY, "numpy"),
-    Probe("torch", "torch", _TORCH, "torch>=2.4", needs=("numpy",)),
+    Probe("torch", "torch", _TORCH, TORCH, needs=("numpy",)),
     Probe("GPU", "", _GPU, needs=("torch",), required=False),
     Probe("scipy", "scipy", _SCIPY, "scipy", needs=("numpy",)),
     Probe("opencv", "cv2", _OPENCV, "opencv-python", needs=("numpy",)),

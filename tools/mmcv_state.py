@@ -12,6 +12,10 @@ STACKS = {
     "onedl": ("onedl-mmcv", "onedl-mmcv>=2.3,<2.4"),
 }
 
+# As in pyproject.toml: pip would replace an older torch once mmcv is built against it.
+LEAST_TORCH = (2, 6)
+TORCH = "torch>={}.{}".format(*LEAST_TORCH)
+
 # Loads the extension alone: a fault elsewhere (in OpenCV, say) must not be taken for its own.
 _STATE_CODE = """
 import importlib.machinery, importlib.util, os, sys
@@ -66,6 +70,10 @@ def find_obstacle(stack: str) -> str | None:
         )
     if not importable("torch"):
         return f"torch is missing; first: {pip} install torch"
+    torch = version_of("torch") or ""
+    # Not by `fits`: packaging is one of the build's tools, and not there yet.
+    if tuple(map(int, torch.split(".")[:2])) < LEAST_TORCH:
+        return f"torch {torch} is too old; first: {pip} install '{TORCH}'"
     return None
 
 

@@ -43,8 +43,7 @@ class ModuleClassifier(ImageClassifier):
         super().__init__(data_preprocessor=data_preprocessor)
         self.image_size = image_size
         self.network = module if isinstance(module, nn.Module) else _make(module, kwargs)
-        # The public name of this is not in torch 2.4.
-        self._register_load_state_dict_pre_hook(_add_prefix, with_module=True)
+        self.register_load_state_dict_pre_hook(_add_prefix)
 
     def logits(self, images: Tensor) -> Tensor:
         """What the module gives."""

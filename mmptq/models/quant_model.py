@@ -53,8 +53,7 @@ class QuantModel(BaseModel):
         setattr(self, name, model)
         self.plan: Plan | None = None
         self.sites: dict[str, UniformQuantizer] = {}
-        # The public name of this is not in torch 2.4.
-        self._register_load_state_dict_pre_hook(_prepare_for_state, with_module=True)
+        self.register_load_state_dict_pre_hook(_prepare_for_state)
 
     @property
     def model(self) -> nn.Module:

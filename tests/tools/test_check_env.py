@@ -44,7 +44,7 @@ def test_empty_environment_names_every_fix(empty_python: Path, tmp_path: Path) -
     assert done.returncode == 1
     assert done.stderr == ""
     for command in (
-        "-m pip install 'torch>=2.4'",
+        "-m pip install 'torch>=2.6'",
         "-m pip install 'mmengine>=0.10.4,<0.11'",
         "tools/install_mmcv.py --stack upstream",
         "-m pip install 'mmdet>=3.3,<3.4'",

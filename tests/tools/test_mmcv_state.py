@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import mmcv_state
 import pytest
@@ -18,3 +19,15 @@ def test_version_outside_the_requirement_does_not_fit(monkeypatch: pytest.Monkey
     monkeypatch.setattr(mmcv_state, "version_of", {"mmcv": "2.2.0", "onedl-mmcv": "2.3.6"}.get)
     assert not mmcv_state.fits("mmcv==2.1.0")
     assert mmcv_state.fits(mmcv_state.STACKS["onedl"][1])
+
+
+def test_torch_that_mmptq_would_replace_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmcv_state, "version_of", {"torch": "2.5.1+cpu"}.get)
+    obstacle = mmcv_state.find_obstacle("upstream") or ""
+    assert "torch 2.5.1+cpu is too old" in obstacle
+    assert obstacle.endswith("install 'torch>=2.6'")
+
+
+def test_torch_is_the_packages() -> None:
+    pyproject = Path(__file__).parents[2] / "pyproject.toml"
+    assert f'"{mmcv_state.TORCH}"' in pyproject.read_text()
