@@ -223,6 +223,7 @@ def _entry(model: nn.Module, name: str, trace: Trace, qconfig: QConfig) -> _Entr
     roles = layer_roles(name, trace, layer)
     weight, act = qconfig.resolve(name, roles)
     weight = None if isinstance(layer, Operand) else weight
+    act = None if isinstance(layer, nn.Embedding) else act  # it reads numbers of rows
     return _Entry(class_name(layer), roles, weight, _granular(layer, act))
 
 
