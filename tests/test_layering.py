@@ -41,7 +41,7 @@ BESIDE = {
     ),
     "datasets": (("structures", "registry", "fileio", "errors"), ("runner",)),
     "classifiers": (LAYERS[LAYERS.index("modules") :], ("apis",)),
-    "recommenders": (LAYERS[LAYERS.index("modules") :], ("adapters", "runner")),
+    "recommenders": (LAYERS[LAYERS.index("modules") :], ("adapters", "export", "runner")),
     "analysis": (LAYERS[LAYERS.index("algorithms") :], ("cli", "runner")),
     "targets": (("errors",), ("cli", "apis", "runner", "models")),
     # Runs without torch: errors are all that it may know.

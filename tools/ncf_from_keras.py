@@ -1,4 +1,4 @@
-"""Turn the public pretrained GMF and MLP (Keras, .h5) into float checkpoints, and both into NeuMF.
+r"""Turn the public pretrained GMF and MLP (Keras, .h5) into float checkpoints, and both into NeuMF.
 
 With --gmf or --mlp alone the checkpoint is that model's; with both it is NeuMF's, whose last layer
 has half of each one's weights and bias (He et al. 2017, section 3.4.1, alpha = 0.5). Not trained
@@ -7,7 +7,7 @@ further, it is the point where NeuMF's own training starts.
 The weights: https://github.com/hexiangnan/neural_collaborative_filtering, folder Pretrain/
 (ml-1m_GMF_8_*.h5, ml-1m_MLP_[64,32,16,8]_*.h5).
 
-  python tools/ncf_from_keras.py --gmf ml-1m_GMF_8_1501651698.h5 \\
+  python tools/ncf_from_keras.py --gmf ml-1m_GMF_8_1501651698.h5 \
       --mlp 'ml-1m_MLP_[64,32,16,8]_1501652038.h5' --out data/ml-1m/neumf.pth
 """
 
@@ -42,7 +42,7 @@ def read_layers(path: Path) -> dict[str, list[Tensor]]:
     try:
         with h5py.File(path) as file:
             # The models themselves may stand one level deeper.
-            root: Any = file["model_weights"] if "model_weights" in file else file
+            root: Any = file.get("model_weights", file)
             return {
                 _text(name): [
                     torch.from_numpy(root[name][weight][()])

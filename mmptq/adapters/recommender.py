@@ -16,7 +16,7 @@ _TRACED_PAIRS = 4
 
 @ADAPTERS.register_module()
 class RecommenderAdapter(ClassifierAdapter):
-    """A model whose forward in mode ``'tensor'`` gives the logits ``(N, K)`` of pairs ``(N, K, 2)``.
+    """A model whose forward in mode ``'tensor'`` gives logits ``(N, K)`` of pairs ``(N, K, 2)``.
 
     What is an image to the engine is a user with K items, and its height and width are K and 2.
     """

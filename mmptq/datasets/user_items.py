@@ -121,8 +121,7 @@ class RatedItems(UserItems):
     def load_data_list(self) -> list[dict[str, Any]]:
         """``user`` and ``item`` of every line."""
         rows = self._read()
-        for column, key in enumerate(("user", "item")):
-            count = (self.num_users, self.num_items)[column]
+        for column, count in enumerate((self.num_users, self.num_items)):
             wrong = np.flatnonzero((rows[:, column] < 0) | (rows[:, column] >= count))
             if len(wrong):
                 self._check(int(wrong[0]) + 1, int(rows[wrong[0], 0]), rows[wrong[0], 1:])
@@ -155,7 +154,8 @@ class RatedItems(UserItems):
             raise _missing(self.ann_file) from error
         except ValueError as error:
             raise CalibrationDataError(
-                f"{self.ann_file}: {error}; a line begins with two whole numbers, a user and an item"
+                f"{self.ann_file}: {error}; a line begins with two whole numbers, of a user and an "
+                "item"
             ) from error
         if not len(rows):
             raise CalibrationDataError(f"{self.ann_file} is empty")
@@ -164,7 +164,7 @@ class RatedItems(UserItems):
 
 @DATASETS.register_module()
 class CandidateLists(UserItems):
-    """Users of a ``*.test.negative`` file, each with the held-out item and those it is ranked among.
+    """Users of a ``*.test.negative`` file, each with the held-out item and those to rank it among.
 
     Args:
         num_negatives: Cut each list into samples of the held-out item and so many others, which

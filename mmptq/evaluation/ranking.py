@@ -57,7 +57,7 @@ class HitRate(BaseMetric):
                     f"{len(labels)} items; HR@{self.k} ranks one among more than {self.k}: let the "
                     "test set be mmptq.CandidateLists without num_negatives"
                 )
-            # Not `scores >= own`: beside a NaN an item counts as no better than what it stands with.
+            # Not `scores >= own`: a NaN, here or there, is no reason to stand before anything.
             self.results.append(int((~(scores < scores[labels > 0])).sum()) - 1)
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:

@@ -1,11 +1,11 @@
 """Split MovieLens' ratings by leave-one-out, in the form that configs/recommendation/ reads.
 
 From ratings.dat of MovieLens-1M (lines user::movie::rating::timestamp) to
-OUT/ml-1m.train.rating and OUT/ml-1m.test.negative (see mmptq/datasets/user_items.py). Every rating is
-a choice. Each user's last one, by time, is held out, and ranked among 99 movies that the user did not
-rate, drawn with --seed. Users and movies are numbered from 0 in the order of their first line; that is
-the numbering of the public split of He et al. 2017 and of its pretrained weights, whose drawn movies
-are others. Of several last ratings at the same second the later line counts.
+OUT/ml-1m.train.rating and OUT/ml-1m.test.negative (see mmptq/datasets/user_items.py). Every rating
+is a choice. Each user's last one, by time, is held out, and ranked among 99 movies that the user
+did not rate, drawn with --seed. Users and movies are numbered from 0 in the order of their first
+line, as in the public split of He et al. 2017 and its pretrained weights, whose drawn movies are
+others. Of several last ratings at the same second the later line counts.
 
 The set: https://grouplens.org/datasets/movielens/1m/. Its licence forbids to pass it on.
 """

@@ -1,7 +1,7 @@
 """MovieLens-1M by leave-one-out: each user's last item among 99 that the user did not rate.
 
-``data/ml-1m/`` holds ``ml-1m.train.rating`` and ``ml-1m.test.negative``, as the public split of He et
-al. 2017 has them or as tools/dataset_converters/movielens.py makes them of MovieLens' own file.
+``data/ml-1m/`` holds ``ml-1m.train.rating`` and ``ml-1m.test.negative``, as the public split of He
+et al. 2017 has them or as tools/dataset_converters/movielens.py makes them of MovieLens' own file.
 """
 
 data_root = "data/ml-1m/"  # relative to the folder in which the command runs

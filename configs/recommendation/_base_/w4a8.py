@@ -1,7 +1,7 @@
 """W4A8: weights, embeddings among them, in 4 bit, those of the last layer in 8.
 
-One step a tensor, as in LAPQ's experiments; ``qconfig.weight.per_channel=True`` gives each row of an
-embedding and each output of a layer a step of its own.
+One step a tensor, as in LAPQ's experiments; ``qconfig.weight.per_channel=True`` gives each row of
+an embedding and each output of a layer a step of its own.
 """
 
 qconfig = dict(

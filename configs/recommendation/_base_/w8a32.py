@@ -1,7 +1,7 @@
 """W8A32: weights, embeddings among them, in 8 bit.
 
-One step a tensor, as in LAPQ's experiments; ``qconfig.weight.per_channel=True`` gives each row of an
-embedding and each output of a layer a step of its own.
+One step a tensor, as in LAPQ's experiments; ``qconfig.weight.per_channel=True`` gives each row of
+an embedding and each output of a layer a step of its own.
 """
 
 qconfig = dict(

@@ -58,8 +58,8 @@ class InputMoments:
 
     Attributes:
         plain: Whether the layer is a product of its weight and its patches, as convolutions and
-            linear layers are. Transposed and deformable convolutions and tables are not; they have no
-            moments.
+            linear layers are. Transposed and deformable convolutions and tables are not; they have
+            no moments.
         blocks: How many there are (the layer's groups times the blocks of a patch), and their
             length.
     """
