@@ -17,10 +17,13 @@ PAIRS = 50_000  # LAPQ, section 5.2
 
 
 def test_the_promised_configs_are_there() -> None:
-    assert FOUND == sorted(
-        f"ncf_ml1m_{bits}_{recipe}.py"
-        for bits in ("w8a8", "w32a8", "w8a32", "w4a8")
-        for recipe in ("mmse", "lapq")
+    assert (
+        sorted(
+            f"ncf_ml1m_{bits}_{recipe}.py"
+            for bits in ("w8a8", "w32a8", "w8a32", "w4a8")
+            for recipe in ("mmse", "lapq")
+        )
+        == FOUND
     )
 
 

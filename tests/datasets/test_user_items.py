@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from mmptq.datasets import CandidateLists, RatedItems
+from mmptq.engine import CalibrationSet
 from mmptq.errors import CalibrationDataError, ConfigError
+from mmptq.runner.calib_dataset import warn_about_overlap
 
 SIZES = dict(num_users=3, num_items=8)
 RATINGS = "0\t5\t4\t978\n0\t1\t3\t979\n2\t0\t5\t980\n"
@@ -52,6 +54,24 @@ def test_draws_follow_numpys_seed(tmp_path: Path) -> None:
     first, second = dataset[0]["inputs"], dataset[0]["inputs"]
     np.random.seed(3)
     assert torch.equal(dataset[0]["inputs"], first) and not torch.equal(first, second)
+
+
+def test_every_calibration_reads_the_same_pairs(tmp_path: Path) -> None:
+    dataset, drawn = rated(tmp_path), []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        data = CalibrationSet(dataset, 3, 0, cache_gb=1.0, folder=tmp_path, batch_size=2)
+        drawn.append([torch.stack(batch["inputs"]) for _, batch in data])
+    assert [len(pairs) for pairs in drawn[0]] == [2, 1]
+    assert all(torch.equal(a, b) for a, b in zip(*drawn, strict=True))
+
+
+def test_users_of_both_sets_are_seen(tmp_path: Path) -> None:
+    """So a calibration on lists that are tested on is warned about."""
+    calibration, everybody = lists(tmp_path, num_negatives=2, users=(0, 1)), lists(tmp_path)
+    paths = [calibration.get_data_info(i)["img_path"] for i in range(len(calibration))]
+    assert warn_about_overlap(paths, everybody) == 2
+    assert warn_about_overlap(paths, lists(tmp_path, users=(1, 3))) == 0
 
 
 def test_whole_lists(tmp_path: Path) -> None:

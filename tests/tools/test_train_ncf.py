@@ -13,13 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_training_learns_the_choices(tmp_path: Path) -> None:
     project = make_pairs_project(tmp_path)
     cfg = project.load("_base_/ncf_ml1m", tmp_path / "work")
-    cfg.optim_wrapper.optimizer.lr = 0.05
+    cfg.optim_wrapper.optimizer.lr = 0.1
     cfg.param_scheduler[0].end = 2
+    cfg.train_dataloader.batch_size = 8
     cfg.train_cfg.val_interval = 100
     cfg.dump(tmp_path / "config.py")
     out = tmp_path / "out/trained.pth"
     command = [sys.executable, "tools/train_ncf.py", "--config", tmp_path / "config.py"]
-    command += ["--epochs", "30", "--work-dir", tmp_path / "work", "--out", out]
+    command += ["--epochs", "6", "--work-dir", tmp_path / "work", "--out", out]
     done = subprocess.run(
         list(map(str, command)),
         cwd=ROOT,
