@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from mmengine.evaluator import BaseMetric
+from torch import Tensor
 
 from mmptq.errors import CalibrationDataError, ConfigError
 from mmptq.registry import METRICS
@@ -57,8 +58,7 @@ class HitRate(BaseMetric):
                     f"{len(labels)} items; HR@{self.k} ranks one among more than {self.k}: let the "
                     "test set be mmptq.CandidateLists without num_negatives"
                 )
-            # Not `scores >= own`: a NaN, here or there, is no reason to stand before anything.
-            self.results.append(int((~(scores < scores[labels > 0])).sum()) - 1)
+            self.results.append(rank_of(scores, labels))
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
         """``HR@k`` and ``NDCG@k`` in percent."""
@@ -69,3 +69,9 @@ class HitRate(BaseMetric):
             f"HR@{self.k}": 100.0 * float(hits.mean()),
             f"NDCG@{self.k}": 100.0 * float(gains.mean()),
         }
+
+
+def rank_of(scores: Tensor, labels: Tensor) -> int:
+    """How many items stand before the one of ``labels`` ``(K,)`` that is 1; all ties do."""
+    # Not `scores >= own`: a NaN, here or there, is no reason to stand before anything.
+    return int((~(scores < scores[labels > 0])).sum()) - 1

@@ -61,7 +61,8 @@ class MLPBranch(nn.Module):
 
     def __init__(self, num_users: int, num_items: int, widths: Sequence[int]) -> None:
         super().__init__()
-        if isinstance(widths, str) or len(widths) < 2 or widths[0] % 2:
+        listed = isinstance(widths, list | tuple)
+        if not listed or len(widths) < 2 or not isinstance(widths[0], int) or widths[0] % 2:
             raise ConfigError(
                 f"model.mlp_widths = {widths!r}: must be two or more whole numbers, the first even"
             )
