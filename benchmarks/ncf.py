@@ -4,13 +4,15 @@ Weights and data as configs/recommendation/ has them, in --data-root. --held-out
 on the test lists of the first N users, cut into samples of one chosen item and 4 others, and tests
 on the other users: for who has the public test lists alone. The interval is that of the mean
 difference to the float model over the test users; the loss is the binary cross-entropy of the
-calibration pairs.
+calibration pairs. In the row "float, rescaled" every logit x is a x + b with the a and b of the
+least loss: what can be gained of the loss without a change of any rank.
 
   python benchmarks/ncf.py --data-root data/ml-1m
   python benchmarks/ncf.py --data-root data/ml-1m --held-out-users 500 --bits W8A8 W4A8 --steps row
 """
 
 import argparse
+import math
 import re
 import tempfile
 import time
@@ -24,14 +26,16 @@ from arguments import ROOT, add_choices, add_seed, add_threads, new_parser, run
 from markdown_table import head, row
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from scipy.optimize import minimize
 from silence import quiet
 
 from mmptq.apis.state import restored_state
-from mmptq.engine import LossEvaluator, float_form
+from mmptq.engine import CalibrationContext, LossEvaluator, float_form
 from mmptq.errors import ConfigError
 from mmptq.evaluation.ranking import rank_of
 from mmptq.runner import CalibrationRunner
 from mmptq.runner.prepare_config import set_data_root
+from mmptq.structures import pair_labels_of
 
 CONFIGS = ROOT / "configs/recommendation"
 # What each network takes of the config's model, and its weights in the data folder.
@@ -55,11 +59,13 @@ class Found(NamedTuple):
         ranks: Of each user's chosen item.
         loss: Of the calibration pairs.
         seconds: Of statistics and steps.
+        rescaled_loss: The least loss of ``a x + b`` in place of the logits ``x``; of a float model.
     """
 
     ranks: np.ndarray
     loss: float
     seconds: float = 0.0
+    rescaled_loss: float = math.nan
 
     @property
     def hits(self) -> np.ndarray:
@@ -109,6 +115,8 @@ def rows(args: argparse.Namespace) -> Iterator[list[str]]:
                         assert floating is not None
                         reference = floating
                         yield cells(reference, reference, model, "", "W32A32", "float")
+                        rescaled = reference._replace(loss=reference.rescaled_loss)
+                        yield cells(rescaled, rescaled, model, "", "W32A32", "float, rescaled")
                     yield cells(found, reference, model, steps, bits, TITLES[method])
 
 
@@ -187,13 +195,30 @@ def measure(cfg: Config, with_float: bool) -> tuple[Found | None, Found]:
         seconds = time.perf_counter() - start + runner.run_recipe(context)
         loss = LossEvaluator(context, {"type": "TaskLoss"}, incremental=False)
 
-        def found(seconds: float = 0.0) -> Found:
+        def found(*more: float) -> Found:
             runner.evaluate("model")
-            return Found(np.array(ranks.ranks), loss(), seconds)
+            return Found(np.array(ranks.ranks), loss(), *more)
 
         quantized = found(seconds)
         with float_form(runner.model):
-            return (found() if with_float else None), quantized
+            return (found(0.0, rescaled_loss(context)) if with_float else None), quantized
+
+
+@torch.no_grad()
+def rescaled_loss(context: CalibrationContext) -> float:
+    """The least mean cross-entropy of ``a x + b`` over the calibration pairs' logits ``x``."""
+    logits, labels = [], []
+    for _, batch in context.data:
+        data = context.adapter.preprocess(batch, with_labels=True)
+        logits.append(context.adapter.raw_outputs(data["inputs"])[0].double().flatten())
+        labels.append(pair_labels_of(data["data_samples"], torch.device("cpu")).flatten())
+    x, chosen = torch.cat(logits).cpu().numpy(), torch.cat(labels).double().numpy()
+
+    def loss(scale: np.ndarray) -> float:
+        z = scale[0] * x + scale[1]
+        return float(np.mean(np.logaddexp(0.0, z) - chosen * z))
+
+    return float(minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").fun)
 
 
 class KeepRanks(Hook):
