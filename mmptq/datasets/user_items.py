@@ -11,6 +11,7 @@ A sample is a user with one chosen item and K - 1 others: ``inputs`` ``(K, 2)`` 
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from mmptq.structures import PairsSample
 _FIRST = re.compile(r"\((\d+),(\d+)\)")
 
 
-class UserItems(BaseDataset):
+class UserItems(BaseDataset, ABC):
     """A set of users, each with a chosen item and others.
 
     Args:
@@ -76,9 +77,9 @@ class UserItems(BaseDataset):
         sample.set_field(labels, "gt_labels", field_type="data")
         return self.pipeline({"inputs": pairs.long(), "data_samples": sample})
 
+    @abstractmethod
     def others(self, info: dict[str, Any]) -> NDArray[np.int64]:
         """Items that the user of a sample did not choose."""
-        raise NotImplementedError
 
     def _check(self, line: int, user: int, items: NDArray[np.int64]) -> None:
         """Fail where a line has a number beyond those of the set."""
@@ -188,6 +189,11 @@ class CandidateLists(UserItems):
             user, item, others = self._parsed(line, content)
             if self.users[0] <= user < self.users[1]:
                 size = self.num_negatives or len(others)
+                if size > len(others):
+                    raise CalibrationDataError(
+                        f"{self.ann_file}, line {line}: {len(others)} items beside the held-out "
+                        f"one, but num_negatives = {size}"
+                    )
                 starts = range(0, len(others) - size + 1, size)
                 found += [
                     {"user": user, "item": item, "others": others[i : i + size]} for i in starts

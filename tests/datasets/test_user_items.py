@@ -89,6 +89,11 @@ def test_lists_in_the_proportion_of_training(tmp_path: Path) -> None:
     assert pairs == [[2, 3, 4], [2, 6, 7], [7, 1, 2], [7, 3, 4]]
 
 
+def test_lists_that_are_too_short(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationDataError, match=r"test, line 1: 5 items .*num_negatives = 6"):
+        lists(tmp_path, num_negatives=6)
+
+
 @pytest.mark.parametrize("make", [rated, lists])
 def test_some_users(make, tmp_path: Path) -> None:
     dataset = make(tmp_path, users=(1, 3))

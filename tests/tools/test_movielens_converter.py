@@ -50,6 +50,26 @@ def test_the_data_sets_read_it(ratings: Path, tmp_path: Path) -> None:
     assert CandidateLists(ann_file=movielens.TEST, **sizes)[1]["inputs"][0].tolist() == [1, 2]
 
 
+def test_comparison_with_other_lists(
+    ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    public = tmp_path / "public"
+    public.write_text("(0,1)\t3\n(1,1)\t3\n(2,3)\t0\n")
+    arguments = ("--negatives", "1", "--compare", str(public))
+    assert convert(ratings, tmp_path / "out", *arguments) == 0
+    assert f"2 of 3 users have the same movie held out as in {public}" in capsys.readouterr().out
+
+
+def test_comparison_with_what_is_no_list(
+    ratings: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert convert(ratings, tmp_path / "out", "--compare", str(tmp_path / "nowhere")) == 1
+    assert convert(ratings, tmp_path / "out", "--compare", str(ratings)) == 1
+    errors = capsys.readouterr().err
+    assert "nowhere is missing" in errors and "line 1: '7::20::5::100' begins with no" in errors
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_seed_draws_the_same(ratings: Path, tmp_path: Path) -> None:
     texts = []
     for folder, seed in (("a", 1), ("b", 1), ("c", 2), ("d", 3), ("e", 4)):

@@ -5,12 +5,15 @@ OUT/ml-1m.train.rating and OUT/ml-1m.test.negative (see mmptq/datasets/user_item
 is a choice. Each user's last one, by time, is held out, and ranked among 99 movies that the user
 did not rate, drawn with --seed. Users and movies are numbered from 0 in the order of their first
 line, as in the public split of He et al. 2017 and its pretrained weights, whose drawn movies are
-others. Of several last ratings at the same second the later line counts.
+others. Of several last ratings at the same second the later line counts. --compare with the public
+split's ml-1m.test.negative says how many users have the same movie held out: all but those with
+such ties, if users and movies are numbered alike.
 
 The set: https://grouplens.org/datasets/movielens/1m/. Its licence forbids to pass it on.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,6 +90,30 @@ def draw_others(
     return np.stack(drawn)
 
 
+def held_out_of(path: Path) -> dict[int, int]:
+    """User -> held-out item of a test file.
+
+    Raises:
+        ConversionError: It is missing, or a line begins with no ``(user,item)``.
+    """
+    if not path.is_file():
+        raise ConversionError(f"{path} is missing: --compare takes the public ml-1m.test.negative")
+    found = {}
+    for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        first = re.match(r"\((\d+),(\d+)\)", text)
+        if first is None:
+            raise ConversionError(f"{path}, line {line}: {text[:40]!r} begins with no (user,item)")
+        found[int(first[1])] = int(first[2])
+    return found
+
+
+def comparison(out: Path, public: dict[int, int], name: Path) -> str:
+    """One line: how many of ``public`` are held out in ``out``, too."""
+    own = held_out_of(out / TEST)
+    same = sum(own.get(user) == item for user, item in public.items())
+    return f"{same} of {len(public)} users have the same movie held out as in {name}"
+
+
 def convert(ratings_file: Path, out: Path, negatives: int, seed: int) -> str:
     """Write both files.
 
@@ -122,13 +149,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--negatives", type=int, default=99, help="to rank each held-out movie among"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="the public test lists")
     args = parser.parse_args(arguments)
     try:
+        public = held_out_of(args.compare) if args.compare else None
         summary = convert(args.ratings, args.out, args.negatives, args.seed)
     except (ConversionError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{args.out}: {summary}")
+    if public is not None:
+        print(comparison(args.out, public, args.compare))
     return 0
 
 

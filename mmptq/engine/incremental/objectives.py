@@ -144,7 +144,7 @@ class CrossEntropy(Objective):
     def see_float(self, image: CalibrationImage, outputs: Any) -> None:
         if not isinstance(outputs, Tensor) or outputs.dim() != 2:
             raise ConfigError(
-                "the objective CrossEntropy reads a classifier's logits; for a detector use "
+                "the objective CrossEntropy reads a classifier's logits; for other models use "
                 "'TaskLoss' or 'OutputDistance'"
             )
         if self._soft:
