@@ -29,7 +29,7 @@ def _own(name: str, *locations: str) -> Registry:
     return Registry(name, scope="mmptq", locations=list(locations))
 
 
-MODELS = _child("model", root.MODELS, "mmptq.models", "mmptq.classifiers")
+MODELS = _child("model", root.MODELS, "mmptq.models", "mmptq.classifiers", "mmptq.recommenders")
 DATASETS = _child("dataset", root.DATASETS, "mmptq.datasets")
 TRANSFORMS = _child("transform", root.TRANSFORMS, "mmptq.datasets")
 METRICS = _child("metric", root.METRICS, "mmptq.evaluation")

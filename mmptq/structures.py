@@ -1,4 +1,4 @@
-"""Data samples of classification, in the form that MMEngine's loops hand around."""
+"""Data samples of classification and recommendation, as MMEngine's loops hand them around."""
 
 from typing import cast
 
@@ -30,3 +30,26 @@ def labels_of(samples: list[BaseDataElement], device: torch.device) -> Tensor:
                 "(mmptq.PackClassInputs) packs the dataset's gt_label"
             )
     return torch.cat([cast(Tensor, s.gt_label).reshape(1) for s in samples]).to(device)
+
+
+class PairsSample(BaseDataElement):
+    """What is known about a user and some items.
+
+    ``gt_labels`` ``(K,)`` float: 1 where the user chose the item, else 0. ``pred_scores`` ``(K,)``:
+    the model's logits. Its metainfo holds ``img_path``, the file and what stands there.
+    """
+
+
+def pair_labels_of(samples: list[BaseDataElement], device: torch.device) -> Tensor:
+    """Labels ``(N, K)`` float of ``samples``.
+
+    Raises:
+        CalibrationDataError: A sample has none; names where it stands.
+    """
+    for sample in samples:
+        if "gt_labels" not in sample:
+            raise CalibrationDataError(
+                f"{sample.get('img_path', 'a sample')} has no gt_labels; mmptq.RatedItems and "
+                "mmptq.CandidateLists give them"
+            )
+    return torch.stack([cast(Tensor, s.gt_labels) for s in samples]).to(device)

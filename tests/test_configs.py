@@ -25,8 +25,8 @@ CONFIGS = ROOT / "configs"
 FOUND = sorted(
     path.relative_to(CONFIGS).as_posix()
     for path in CONFIGS.rglob("*.py")
-    # Those of classifiers: test_configs_classification.py.
-    if not {"_base_", "classification"} & set(path.parts)
+    # Those of other models: test_configs_classification.py, test_configs_recommendation.py.
+    if not {"_base_", "classification", "recommendation"} & set(path.parts)
 )
 QUANT = sorted(path.stem for path in (CONFIGS / "_base_/quant").glob("*.py"))
 CALIB = sorted(path.stem for path in (CONFIGS / "_base_/calib").glob("*.py"))

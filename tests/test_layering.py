@@ -41,6 +41,7 @@ BESIDE = {
     ),
     "datasets": (("structures", "registry", "fileio", "errors"), ("runner",)),
     "classifiers": (LAYERS[LAYERS.index("modules") :], ("apis",)),
+    "recommenders": (LAYERS[LAYERS.index("modules") :], ("adapters", "runner")),
     "analysis": (LAYERS[LAYERS.index("algorithms") :], ("cli", "runner")),
     "targets": (("errors",), ("cli", "apis", "runner", "models")),
     # Runs without torch: errors are all that it may know.
@@ -52,7 +53,7 @@ BESIDE = {
         ("cli", "hooks"),
     ),
     "export": (
-        (*LAYERS[LAYERS.index("engine") :], "evaluation", "runtime", "targets"),
+        (*LAYERS[LAYERS.index("engine") :], "evaluation", "recommenders", "runtime", "targets"),
         ("cli", "apis", "runner"),
     ),
 }

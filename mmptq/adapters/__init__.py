@@ -4,6 +4,7 @@ from mmptq.adapters.base import Adapter, find_adapter
 from mmptq.adapters.classifier import ClassifierAdapter
 from mmptq.adapters.detector import DetectorAdapter
 from mmptq.adapters.probe import Probe
+from mmptq.adapters.recommender import RecommenderAdapter
 from mmptq.adapters.two_stage import TwoStageAdapter
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "ClassifierAdapter",
     "DetectorAdapter",
     "Probe",
+    "RecommenderAdapter",
     "TwoStageAdapter",
     "find_adapter",
 ]

@@ -35,6 +35,8 @@ class Adapter(ABC):
 
     # Whether several images of one size may stand in a batch, each on its own.
     batched = False
+    # (H, W) of every input of a model that reads no images, so that no pipeline need be asked.
+    input_size: tuple[int, int] | None = None
 
     def __init__(self, model: nn.Module) -> None:
         # Any: what a detector's parts are called is known to the subclass, not to the type checker.
@@ -227,9 +229,13 @@ class Adapter(ABC):
         return image, self.freeze(image, samples, with_labels)
 
     def trace_image(self) -> Tensor:
+        """The image on which the model is traced."""
+        return self.random_image(self.trace_size)
+
+    def random_image(self, size: tuple[int, int]) -> Tensor:
         """``(1, C, H, W)`` standard normal, always the same."""
         generator = torch.Generator().manual_seed(0)
-        image = torch.randn(1, self.probe.channels, *self.trace_size, generator=generator)
+        image = torch.randn(1, self.probe.channels, *size, generator=generator)
         return image.to(next(self.model.parameters()).device)
 
     @property

@@ -16,6 +16,7 @@ from mmptq.evaluation.products import watching_products
 from mmptq.models.trace import flatten_tensors
 from mmptq.modules import (
     AttentionProduct,
+    EmbeddingTable,
     Operand,
     QuantLayer,
     QuantOperand,
@@ -104,9 +105,7 @@ def profile_model(adapter: Adapter, shape: tuple[int, int]) -> ModelProfile:
     use the profile for every plan, so that all of a table's rows count the same regions.
     """
     model = adapter.model
-    device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn(1, adapter.probe.channels, *shape, generator=generator).to(device)
+    image = adapter.random_image(shape)
     counts = _Counts()
     with expanded_modules(model):
         modules = dict(model.named_modules())
@@ -142,9 +141,10 @@ def layer_macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
 
     Each output element is a sum over one filter (``weight[0]``), whatever the groups, and each row
     of a linear layer's input counts. In a transposed convolution each *input* element meets
-    ``weight[0]``. An operand that is read by something else than a product multiplies nothing.
+    ``weight[0]``. An operand that is read by something else than a product multiplies nothing, and
+    neither does a table that is looked up.
     """
-    if isinstance(layer, Operand | QuantOperand):
+    if isinstance(layer, Operand | QuantOperand | EmbeddingTable):
         return 0
     weight: Any = layer.weight
     spread = x if isinstance(layer, _ConvTransposeNd) else output
@@ -153,8 +153,9 @@ def layer_macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
 
 def _multiplies(module: nn.Module) -> bool:
     # Whatever multiplies by a matrix, also what has no quantized counterpart (a deformable
-    # convolution). A table that is looked up multiplies nothing.
-    if isinstance(module, AttentionProduct | Operand | QuantOperand):
+    # convolution). A table that is looked up multiplies nothing; one that can be quantized is a row
+    # all the same, for what it holds.
+    if isinstance(module, AttentionProduct | Operand | QuantOperand | EmbeddingTable):
         return True
     weight = getattr(module, "weight", None)
     return isinstance(weight, Tensor) and weight.dim() >= 2 and not isinstance(module, nn.Embedding)

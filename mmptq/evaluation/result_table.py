@@ -32,6 +32,10 @@ _KNOWN = {
     "accuracy/top1": "top1",
     "top5": "top5",
     "accuracy/top5": "top5",
+    "HR@10": "HR@10",
+    "ranking/HR@10": "HR@10",
+    "NDCG@10": "NDCG@10",
+    "ranking/NDCG@10": "NDCG@10",
 }
 _MAX_UNKNOWN = 6
 

@@ -9,6 +9,7 @@ from mmptq.models.qconfig import QConfig
 from mmptq.models.quant_classifier import QuantClassifier
 from mmptq.models.quant_detector import QuantDetector
 from mmptq.models.quant_model import PLAN_KEY, QuantModel
+from mmptq.models.quant_recommender import QuantRecommender
 from mmptq.models.scopes import SCOPES
 from mmptq.models.sites import SitePlan
 from mmptq.models.specs import TensorSpec
@@ -26,6 +27,7 @@ __all__ = [
     "QuantClassifier",
     "QuantDetector",
     "QuantModel",
+    "QuantRecommender",
     "SitePlan",
     "TensorSpec",
     "Trace",

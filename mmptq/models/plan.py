@@ -40,7 +40,8 @@ class LayerPlan:
         name: Module name in the detector.
         kind: Class name of the float layer, of the one that the model was built with; a key of
             :data:`mmptq.modules.OUTPUTS` for what reads an output.
-        roles: ``backbone``, ``neck`` or ``head``, and ``first``, ``last`` or ``depthwise``.
+        roles: ``backbone``, ``neck`` or ``head``, and ``first``, ``last``, ``depthwise`` or
+            ``embedding``.
         weight: Spec of the weight, ``None`` for float or where there is none (an operand of a
             product of two activations).
         inputs: Name of the site that each call reads through (one entry serves all calls),
@@ -223,6 +224,7 @@ def _entry(model: nn.Module, name: str, trace: Trace, qconfig: QConfig) -> _Entr
     roles = layer_roles(name, trace, layer)
     weight, act = qconfig.resolve(name, roles)
     weight = None if isinstance(layer, Operand) else weight
+    act = None if isinstance(layer, nn.Embedding) else act  # it reads numbers of rows
     return _Entry(class_name(layer), roles, weight, _granular(layer, act))
 
 
@@ -253,10 +255,15 @@ def _granular(layer: Any, spec: TensorSpec | None) -> Act | None:
 
 
 def layer_roles(name: str, trace: Trace, layer: nn.Module) -> tuple[str, ...]:
-    """Section of the layer (by its top-level module), whether it is first or last, or depthwise."""
+    """Section of the layer (by its top-level module), its place and its kind.
+
+    First and last are layers; a table that is looked up is an ``embedding``, though nothing stands
+    before it: most protocols leave the first layer more bits for what an image holds.
+    """
     top = name.split(".", 1)[0]
     section = top if top in ("backbone", "neck") else "head"
     edges = (("first", trace.first), ("last", trace.last))
     by_channel = not isinstance(layer, Operand) and factor_axis(layer) is not None
+    kinds = (("depthwise", by_channel), ("embedding", isinstance(layer, nn.Embedding)))
     found = [role for role, members in edges if name in members]
-    return (section, *found, *(["depthwise"] if by_channel else []))
+    return (section, *found, *(role for role, fits in kinds if fits))

@@ -12,7 +12,7 @@ from mmptq.ops import MAX_BITS, MIN_BITS
 # each, or nowhere.
 ACT_GRANULARITIES = ("depthwise", "none")
 
-ROLES = ("backbone", "neck", "head", "first", "last", "depthwise")
+ROLES = ("backbone", "neck", "head", "first", "last", "depthwise", "embedding")
 
 
 def check_num_bits(value: Any, key: str) -> float:

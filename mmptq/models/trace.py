@@ -6,7 +6,7 @@ they exchange: a tensor is known by its storage, view and in-place version.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,11 +131,13 @@ def trace(
             ``None``.
         image: ``(N, C, H, W)`` float; a small one suffices.
     """
-    # A gradient is asked of the image, since some or all parameters may be frozen.
-    image = image.detach().clone().requires_grad_()
     counter = ReadCounter()
-    watching = _recording(model, layers, image)
-    with evaluating(model), torch.enable_grad(), watching as recorder, counter:
+    with ExitStack() as stack:
+        stack.enter_context(evaluating(model))
+        stack.enter_context(torch.enable_grad())
+        image = stack.enter_context(differentiable(model, image))
+        recorder = stack.enter_context(_recording(model, layers, image))
+        stack.enter_context(counter)
         outputs = forward(image)
     if outputs is None:
         last = set(recorder.reads) - recorder.read
@@ -156,6 +158,27 @@ def trace(
         links=find_links(model, recorder.read_nodes, recorder.nodes, counter, norms),
         chains=find_chains(recorder.read_nodes, recorder.nodes, counter.counts, children, norms),
     )
+
+
+@contextmanager
+def differentiable(model: nn.Module, image: Tensor) -> Iterator[Tensor]:
+    """A copy of ``image`` from which every output has a gradient, though parameters be frozen.
+
+    Whole numbers (of users and items) have none: there the gradient is asked of all parameters, for
+    as long as the context lasts.
+    """
+    image = image.detach().clone()
+    if image.is_floating_point():
+        yield image.requires_grad_()
+        return
+    frozen = [p for p in model.parameters() if p.is_floating_point() and not p.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_()
+    try:
+        yield image
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
 
 
 def _match_norms(recorder: _Recorder, readers: Counter[Any]) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from mmptq.modules.channels import (
 from mmptq.modules.conditional_attention import ExpandedConditionalAttention
 from mmptq.modules.conv import QuantConv2d, QuantConvTranspose2d
 from mmptq.modules.deformable import ExpandedDeformPack, QuantDeformable
+from mmptq.modules.embedding import EmbeddingTable, QuantEmbedding
 from mmptq.modules.expand import expand_modules, expanded_modules
 from mmptq.modules.layer import QuantLayer
 from mmptq.modules.linear import QuantLinear
@@ -27,6 +28,7 @@ __all__ = [
     "OUTPUTS",
     "QUANTIZABLE",
     "AttentionProduct",
+    "EmbeddingTable",
     "ExpandedConditionalAttention",
     "ExpandedDeformPack",
     "ExpandedMultiheadAttention",
@@ -37,6 +39,7 @@ __all__ = [
     "QuantConv2d",
     "QuantConvTranspose2d",
     "QuantDeformable",
+    "QuantEmbedding",
     "QuantLayer",
     "QuantLinear",
     "QuantOperand",

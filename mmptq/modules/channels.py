@@ -12,7 +12,8 @@ def channel_axis(layer: nn.Module) -> int:
     A product of codes can be summed before it is scaled only if all its terms have one step. The
     weight of a transposed convolution is ``(in, out / groups, ...)``, and a sum runs over the
     inputs of a group: the axis is 1, with steps that the groups share. Where each group reads one
-    channel there is no such sum, and the channels have steps of their own along axis 0.
+    channel there is no such sum, and the channels have steps of their own along axis 0; so have the
+    rows of a table, ``(in, out)``, of which a lookup reads one.
     """
     if not isinstance(layer, _ConvTransposeNd):
         return 0
@@ -21,12 +22,16 @@ def channel_axis(layer: nn.Module) -> int:
 
 def channels_first(layer: nn.Module, weight: Tensor) -> Tensor:
     """``weight`` with the layer's output channels along its first axis; applied twice, itself."""
-    return _swapped(layer, weight) if isinstance(layer, _ConvTransposeNd) else weight
+    return _swapped(layer, weight) if _has_inputs_first(layer) else weight
 
 
 def inputs_first(layer: nn.Module, weight: Tensor) -> Tensor:
     """``weight`` with the layer's input channels along its first axis; applied twice, itself."""
-    return weight if isinstance(layer, _ConvTransposeNd) else _swapped(layer, weight)
+    return weight if _has_inputs_first(layer) else _swapped(layer, weight)
+
+
+def _has_inputs_first(layer: nn.Module) -> bool:
+    return isinstance(layer, _ConvTransposeNd | nn.Embedding)
 
 
 def _swapped(layer: Any, weight: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 
 from mmptq.modules.conv import QuantConv2d, QuantConvTranspose2d
 from mmptq.modules.deformable import QuantDeformable
+from mmptq.modules.embedding import EmbeddingTable, QuantEmbedding
 from mmptq.modules.layer import QuantLayer
 from mmptq.modules.linear import QuantLinear
 from mmptq.modules.operand import Operand, QuantOperand
@@ -26,6 +27,7 @@ QUANTIZABLE: dict[type[nn.Module], type[QuantLayer]] = {
     wrappers.Linear: QuantLinear,
     PackedLinear: QuantPackedLinear,
     Operand: QuantOperand,
+    EmbeddingTable: QuantEmbedding,
 }
 # By the full name of the class, see :data:`mmptq.modules.expand.EXPANDED`.
 _NAMED: dict[str, type[QuantLayer]] = {

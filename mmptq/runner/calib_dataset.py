@@ -48,10 +48,12 @@ def calibration_dataset_cfg(cfg: Mapping[str, Any]) -> dict[str, Any]:
             "the config has no train_dataloader and test_dataloader to derive the calibration set "
             "from; set calib_dataloader = dict(dataset=dict(...))"
         )
-    test = next(inner_sets(cfg["test_dataloader"]["dataset"]))["pipeline"]
+    train_set = _without_repeats(cfg["train_dataloader"]["dataset"])
+    test = next(inner_sets(cfg["test_dataloader"]["dataset"])).get("pipeline")
+    if test is None:  # a set of what are no images
+        return _each_set(train_set, lambda train: train)
     return _each_set(
-        _without_repeats(cfg["train_dataloader"]["dataset"]),
-        lambda train: {**train, "pipeline": labels_first(test, train.get("pipeline"))},
+        train_set, lambda train: {**train, "pipeline": labels_first(test, train.get("pipeline"))}
     )
 
 

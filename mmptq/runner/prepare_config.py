@@ -1,4 +1,4 @@
-"""Turns what a user has (any config of a detector or classifier) into what the runner runs."""
+"""Turns what a user has (any config of a model of a known kind) into what the runner runs."""
 
 import copy
 import difflib
@@ -14,11 +14,16 @@ from mmengine.registry import MODELS
 from mmengine.utils import get_object_from_string
 
 from mmptq.errors import ConfigError
+from mmptq.recommenders import Recommender
 from mmptq.registry import HOOKS, build, find_class, nested_dicts, type_name
 from mmptq.targets import parse_target
 
 # Wrapper of a family -> the key that names the float model's class.
-WRAPPERS = {"QuantDetector": "detector_type", "QuantClassifier": "classifier_type"}
+WRAPPERS = {
+    "QuantDetector": "detector_type",
+    "QuantClassifier": "classifier_type",
+    "QuantRecommender": "recommender_type",
+}
 
 # The recipe of a config that names none, by what docs/results.md shows: MMSE loses nothing at 8
 # bits; below, GPTQ behind it is what stays near the float model without labels or iterations.
@@ -76,17 +81,19 @@ def _name_of(kind: Any) -> Any:
 
 
 def wrap_model(cfg: Config) -> None:
-    """Make ``cfg.model`` a quantizable one, if it is a plain detector or classifier."""
+    """Make ``cfg.model`` a quantizable one, if it is a plain float model."""
     model = cfg.model
     if type_name(model) not in WRAPPERS:
-        wrapper = "QuantClassifier" if _is_classifier(cfg) else "QuantDetector"
+        wrapper = _wrapper_of(cfg)
         model[WRAPPERS[wrapper]], model["type"] = model["type"], f"mmptq.{wrapper}"
 
 
-def _is_classifier(cfg: Config) -> bool:
-    """Whether ``cfg.model`` is no detector; an unknown type is left to fail as one."""
+def _wrapper_of(cfg: Config) -> str:
+    """The wrapper of ``cfg.model``'s kind; an unknown type is left to fail as a detector."""
     cls = find_class(MODELS, cfg.model["type"], cfg.get("default_scope") or "mmdet")
-    return inspect.isclass(cls) and not issubclass(cls, BaseDetector)
+    if not inspect.isclass(cls) or issubclass(cls, BaseDetector):
+        return "QuantDetector"
+    return "QuantRecommender" if issubclass(cls, Recommender) else "QuantClassifier"
 
 
 def set_data_root(cfg: Config, data_root: str) -> None:

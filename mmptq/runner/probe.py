@@ -33,6 +33,8 @@ def pipeline_probe(cfg: Config, adapter: Adapter) -> Probe:
         cfg: With the test data set.
         adapter: Of the model, whose data preprocessor pads.
     """
+    if adapter.input_size is not None:
+        return Probe(size=adapter.input_size, full_size=adapter.input_size)
     full_size = nominal_shape(cfg)
     try:
         with tempfile.TemporaryDirectory() as folder, frozen_random():

@@ -29,6 +29,8 @@ def probe_of(cfg: Config, preprocessor: Any = None) -> Any:
     """By an adapter of a model of which only the data preprocessor is built."""
 
     class Preprocessing:
+        input_size = None
+
         def __init__(self) -> None:
             self.model = type("Model", (), {"data_preprocessor": preprocessor})()
 

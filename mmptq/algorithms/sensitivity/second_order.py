@@ -34,6 +34,7 @@ from mmptq.engine import CalibrationContext, OutputDistance, float_form
 from mmptq.engine.incremental.objectives import spread
 from mmptq.engine.storage.tensor_store import TensorStore
 from mmptq.errors import NumericalError
+from mmptq.models.trace import differentiable
 
 _CACHE_GB = 1.0  # of the weights' errors
 
@@ -122,8 +123,7 @@ def _of_image(
         with torch.no_grad():
             frozen = adapter.freeze(inputs, samples, False)
         watch = GradientWatch(model, forms, errors)
-        image = inputs.detach().requires_grad_()
-        with torch.enable_grad(), watch.watching(image):
+        with torch.enable_grad(), differentiable(model, inputs) as image, watch.watching(image):
             model.start_pass()
             outputs = adapter.head_outputs(image, frozen)
             generator = torch.Generator().manual_seed(position)

@@ -58,11 +58,11 @@ class GradientWatch:
 
     @contextmanager
     def watching(self, image: Tensor) -> Iterator[None]:
-        """In this context a forward pass on ``image``, a leaf, is watched."""
+        """In this context a forward pass on ``image``, a leaf or whole numbers, is watched."""
         # Hooks are called on the way to what gradients are asked for: to the image, and to learned
         # queries, too.
         learned = [p for p in self.model.parameters() if p.requires_grad]
-        self._leaves += [image, *learned]
+        self._leaves += [*([image] if image.requires_grad else []), *learned]
         with ExitStack() as stack:
             for name, site in self.model.sites.items():
                 if name in self.forms:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mmptq.engine.incremental.dependencies import HiddenReads
-from mmptq.models.trace import flatten_tensors, standing_alone
+from mmptq.models.trace import differentiable, flatten_tensors, standing_alone
 from mmptq.modules import QuantLayer, QuantOperand
 
 Forward = Callable[..., Any]
@@ -71,8 +71,9 @@ class CallGraph:
         self, model: nn.Module, forward: Forward, image: Tensor, watched: Iterable[str] = ()
     ) -> None:
         recorder = _Recorder(model)
-        with torch.enable_grad(), recorder.hidden, recorder.recording():
-            outputs = forward(image.detach().clone().requires_grad_())
+        asked = differentiable(model, image)
+        with torch.enable_grad(), asked as image, recorder.hidden, recorder.recording():
+            outputs = forward(image)
         self.calls = recorder.calls
         self._keep_open(frozenset(watched))
         self.by_module: dict[str, list[int]] = defaultdict(list)

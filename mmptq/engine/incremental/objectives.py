@@ -149,8 +149,8 @@ class CrossEntropy(Objective):
     def see_float(self, image: CalibrationImage, outputs: Any) -> None:
         if not isinstance(outputs, Tensor) or outputs.dim() != 2:
             raise ConfigError(
-                "the objective CrossEntropy reads a classifier's logits; for a detector use "
-                "'TaskLoss' or 'OutputDistance'"
+                "the objective CrossEntropy reads a classifier's logits; for a detector or "
+                "a recommender use 'TaskLoss' or 'OutputDistance'"
             )
         if self._soft:
             self._targets[image.position] = outputs.softmax(dim=1)

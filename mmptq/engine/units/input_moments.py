@@ -58,7 +58,8 @@ class InputMoments:
 
     Attributes:
         plain: Whether the layer is a product of its weight and its patches, as convolutions and
-            linear layers are. Transposed and deformable convolutions are not; they have no moments.
+            linear layers are. Transposed and deformable convolutions and tables are not; they have
+            no moments.
         blocks: How many there are (the layer's groups times the blocks of a patch), and their
             length.
     """
@@ -73,7 +74,8 @@ class InputMoments:
     ) -> None:
         self._layer, self._positions = layer, positions
         self._float = TensorStore(cache_gb, folder)
-        self.plain = layer.weight.dim() in (2, 4) and not isinstance(layer, nn.ConvTranspose2d)
+        no_product = isinstance(layer, nn.ConvTranspose2d | nn.Embedding)
+        self.plain = layer.weight.dim() in (2, 4) and not no_product
         groups, inputs = getattr(layer, "groups", 1), layer.weight[0].numel()
         parts = next(n for n in range(-(-inputs // max_inputs), inputs + 1) if inputs % n == 0)
         self.blocks = groups * parts, inputs // parts

@@ -110,7 +110,9 @@ class UnitData:
     def put_parts(self, kind: str, image: int, call: int, parts: list[Tensor]) -> None:
         """Keep copies of what :meth:`parts` gave."""
         for number, part in enumerate(parts):
-            copy = part.detach().to(self._home, self._dtype, copy=True)
+            # Numbers of rows of a table stay whole.
+            dtype = self._dtype if part.is_floating_point() else part.dtype
+            copy = part.detach().to(self._home, dtype, copy=True)
             sample = image + number * self.num_images
             self._shapes[kind, sample, call] = copy.shape
             self.store.put((kind, sample, call), [copy])
@@ -145,8 +147,9 @@ class UnitData:
         return torch.cat(masks)
 
     def get(self, kind: str, sample: int, call: int) -> Tensor:
-        """As float32 on the model's device; not to be written to."""
-        return self.store.get((kind, sample, call))[0].to(self._device, torch.float32)
+        """As float32 (numbers of rows as they are) on the model's device; not to be written to."""
+        kept = self.store.get((kind, sample, call))[0]
+        return kept.to(self._device, torch.float32 if kept.is_floating_point() else kept.dtype)
 
     def shape(self, kind: str, sample: int, call: int) -> torch.Size | None:
         """Shape of a captured tensor, known without loading it; ``None`` where there is none."""

@@ -206,7 +206,7 @@ class UnitProblem:
 
     def _input(self, samples: list[int], call: int, drop_prob: float, generator: Any) -> Tensor:
         x = self._cat(QUANT_IN, samples, call)
-        if drop_prob == 0.0:
+        if drop_prob == 0.0 or not x.is_floating_point():
             return x
         mask = random_mask(x, drop_prob, generator)
         return choose(mask, self._cat(FLOAT_IN, samples, call), x)

@@ -14,7 +14,7 @@ from mmptq.engine.incremental.call_graph import CallGraph
 from mmptq.engine.incremental.probing import probing
 from mmptq.errors import ConfigError
 from mmptq.models import QuantModel
-from mmptq.models.trace import flatten_tensors
+from mmptq.models.trace import differentiable, flatten_tensors
 
 GRANULARITIES = ("block", "layer")
 
@@ -135,7 +135,7 @@ def _forms(
             module = adapter.model.get_submodule(name)
             handle = module.register_forward_hook(watch(name), with_kwargs=True)
             stack.callback(handle.remove)
-        outputs = forward(image.detach().clone().requires_grad_())
+        outputs = forward(stack.enter_context(differentiable(model, image)))
         readers = _readers(outputs)
     for name, nodes in written.items():
         found = [readers.get(node, set()) for node in nodes]

@@ -53,7 +53,8 @@ class NetworkWalk:
         self._model, self._adapter, self._data = context.model, context.adapter, context.data
         self._graph = graph
         assert context.model.plan is not None
-        self._first = [p.name for p in context.model.plan.layers if "first" in p.roles]
+        reading = {"first", "embedding"}
+        self._first = [p.name for p in context.model.plan.layers if reading.intersection(p.roles)]
         self._float, self._quant = (
             Front(self._adapter.model, graph, front_gb, context.store.folder, len(self._data))
             for _ in range(2)
@@ -62,7 +63,7 @@ class NetworkWalk:
         self._layers = [layer for _, layer in context.model.quant_layers()]
         # What the adapter holds fixed for each image, by its position.
         self.frozen: dict[int, Any] = {}
-        self._shapes: dict[int, torch.Size] = {}
+        self._shapes: dict[int, tuple[torch.Size, torch.dtype]] = {}
         self._device = next(context.model.parameters()).device
 
     @property
@@ -125,8 +126,8 @@ class NetworkWalk:
         """All images, decoded where ``needed``."""
         if not needed:
             index = 0
-            for position, shape in self._shapes.items():
-                inputs = torch.zeros(shape, device=self._device)
+            for position, (shape, dtype) in self._shapes.items():
+                inputs = torch.zeros(shape, dtype=dtype, device=self._device)
                 yield _Image(position, index, inputs, self.frozen[position])
                 index += len(inputs)
             return
@@ -137,7 +138,7 @@ class NetworkWalk:
             if position not in self.frozen:
                 self._start_pass()
                 self.frozen[position] = self._adapter.freeze(inputs, samples, self._with_labels)
-                self._shapes[position] = inputs.shape
+                self._shapes[position] = inputs.shape, inputs.dtype
             yield _Image(position, index, inputs, self.frozen[position])
             index += len(inputs)
 

@@ -1,0 +1,11 @@
+"""W8A32: weights, embeddings among them, in 8 bit.
+
+One step a tensor, as in LAPQ's experiments; ``qconfig.weight.per_channel=True`` gives each row of
+an embedding and each output of a layer a step of its own.
+"""
+
+qconfig = dict(
+    scope="full",
+    weight=dict(num_bits=8, per_channel=False),
+    act=None,
+)

@@ -1,0 +1,5 @@
+"""NeuMF at W4A8 on MovieLens-1M, ranges by MMSE."""
+
+_base_ = ["./_base_/ncf_ml1m.py", "./_base_/w4a8.py", "./_base_/calib/mmse.py"]
+
+model = dict(type="mmptq.QuantRecommender", recommender_type=_base_.model.type)
