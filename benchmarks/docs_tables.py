@@ -39,6 +39,7 @@ BENCHMARKS = ROOT / "benchmarks"
 BOARD = ROOT / "docs/leaderboard.md"
 COMMANDS = {
     "methods_demo": "methods.py --models demo_retinanet demo_faster_rcnn --markdown",
+    "methods_deeppcb": "methods.py --models deeppcb_retinanet deeppcb_faster_rcnn --markdown",
     "versions": "versions.py",
     "peers": "peers/compare.py mmdet::yolox/yolox_nano_8xb8-300e_coco.py "
     "--checkpoint yolox_nano_coco.pth --data-root data/coco_subset --images 32",
