@@ -6,6 +6,7 @@ Times are CPU seconds of all threads, the ratio is that of the medians.
 
   python benchmarks/reconstruction/iteration_speed.py
   python benchmarks/reconstruction/iteration_speed.py --channels 256 --size 56 --batch 8
+  python benchmarks/reconstruction/iteration_speed.py --qdrop DIR   # beside QDrop's own release
 """
 
 import argparse
@@ -23,8 +24,9 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from arguments import add_threads, new_parser
+from arguments import add_threads, new_parser, run
 from markdown_table import head, row
+from release import qdrop_iteration
 from timing import in_turns
 
 from mmptq.algorithms import BitShrinking, QDrop, Reconstruction
@@ -35,6 +37,8 @@ from mmptq.engine.units.unit_problem import UnitProblem
 from mmptq.engine.units.units import Unit
 from mmptq.models import LayerPlan, Plan, QuantModel, SitePlan, TensorSpec
 
+RELEASE = "QDrop's release"
+
 
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
@@ -42,6 +46,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=56)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument(
+        "--qdrop", type=Path, metavar="DIR", help="a clone of QDrop's release, to be timed beside"
+    )
     add_threads(parser)
     return parser.parse_args()
 
@@ -64,14 +71,19 @@ def main() -> None:
     }
     runs = {name: iteration(args.channels, images, step) for name, step in steps.items()}
     runs = {"plain loop": plain, **runs}
+    if args.qdrop:
+        runs[RELEASE] = qdrop_iteration(args.qdrop, args.channels, images)
     seconds = measure(runs, args.repeats)
     print(
         f"BasicBlock, {args.channels} channels, {args.batch} x {args.size} x {args.size}, "
         f"{args.threads} threads, medians of {args.repeats}\n"
     )
-    print(head(["loop", "CPU s per iteration", "ratio"]))
+    against = {"ratio": "plain loop", "to the release": RELEASE}
+    against = {title: name for title, name in against.items() if name in seconds}
+    print(head(["loop", "CPU s per iteration", *against]))
     for name, value in seconds.items():
-        print(row([name, f"{value:.4f}", f"{value / seconds['plain loop']:.2f}"]))
+        ratios = (f"{value / seconds[other]:.2f}" for other in against.values())
+        print(row([name, f"{value:.4f}", *ratios]))
 
 
 def measure(runs: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
@@ -151,4 +163,4 @@ def iteration(channels: int, images: list[Tensor], step: Reconstruction) -> Call
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
