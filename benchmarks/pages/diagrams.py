@@ -30,13 +30,13 @@ CHOICES = (
         "8 bits are small enough",
         "W8A8: a quarter of the float size; CPUs compute with it",
         "mmse",
-        "default at 8 bits; seconds, no labels",
+        "seconds, no labels; the default, gptq, is safer and takes minutes",
     ),
     Choice(
         "4-bit weights with 8-bit activations, or 6 bits",
         "W4A8, W6A6: an eighth to a fifth of the float size",
         "gptq",
-        "default below 8 bits; minutes, no labels",
+        "the default; minutes, no labels",
     ),
     Choice(
         "4 bits, and more of them where they are needed",

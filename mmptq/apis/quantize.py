@@ -48,8 +48,8 @@ def quantize(
             the images to calibrate on, preprocessed as the model reads them: of ``(images,
             labels)`` or ``images``, or of MMEngine's dicts, which a detector needs.
         qconfig: What is quantized: the dict, or a config file with one. A built model needs it.
-        recipe: ``calib_cfg`` in the same forms (default: the config's; else MMSE, below 8 bits
-            GPTQ). Keys that it lacks are as by default.
+        recipe: ``calib_cfg`` in the same forms (default: the config's; else GPTQ). Keys that it
+            lacks are as by default.
         evaluate: For a built model: from the model to named numbers, such as ``{"top1": 76.1}``.
             Without it nothing is measured. A config has its ``test_evaluator``.
         work_dir: Where checkpoint, results, stages and the report go (default: nothing is kept on

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--qconfig", help="config file that says what is quantized")
     parser.add_argument(
         "--recipe",
-        help="config file with calib_cfg (default: the config's, else MMSE, below 8 bits GPTQ)",
+        help="config file with calib_cfg (default: the config's, else GPTQ)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on from the stages finished in the work dir"

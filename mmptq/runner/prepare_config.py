@@ -16,7 +16,6 @@ from mmengine.utils import get_object_from_string
 from mmptq.errors import ConfigError
 from mmptq.recommenders import Recommender
 from mmptq.registry import HOOKS, build, find_class, nested_dicts, type_name
-from mmptq.targets import parse_target
 
 # Wrapper of a family -> the key that names the float model's class.
 WRAPPERS = {
@@ -25,21 +24,18 @@ WRAPPERS = {
     "QuantRecommender": "recommender_type",
 }
 
-# The recipe of a config that names none, by what docs/results.md shows: MMSE loses nothing at 8
-# bits; below, GPTQ behind it is what stays near the float model without labels or iterations.
+# The recipe of a config that names none, by what docs/results.md shows: GPTQ behind MMSE is what
+# stays near the float model at 8 bits and below, without labels or iterations.
 DEFAULT_CALIB: dict[str, Any] = {
-    "method": "mmse",
+    "method": "gptq",
     "steps": [
         {
             "type": "RangeCalibration",
             "weight": {"type": "LpNormObserver", "p": 2.0},
             "act": {"type": "LpNormObserver", "p": 2.0},
-        }
+        },
+        {"type": "GPTQ"},
     ],
-}
-DEFAULT_CALIB_BELOW_8 = {
-    "method": "gptq",
-    "steps": [*DEFAULT_CALIB["steps"], {"type": "GPTQ"}],
 }
 
 DEFAULT_HOOKS: dict[str, dict[str, Any]] = {
@@ -165,26 +161,9 @@ def complete_recipe(cfg: Config) -> None:
     if not isinstance(given, Mapping):
         return
     if not {"method", "steps"} & set(given):
-        default = DEFAULT_CALIB_BELOW_8 if _below_8_bits(cfg.get("qconfig")) else DEFAULT_CALIB
-        cfg.calib_cfg = {**copy.deepcopy(default), **given}
+        cfg.calib_cfg = {**copy.deepcopy(DEFAULT_CALIB), **given}
     elif "method" not in given and isinstance(given["steps"], list | tuple):
         cfg.calib_cfg = {**given, "method": "+".join(type_name(step) for step in given["steps"])}
-
-
-def _below_8_bits(qconfig: Any) -> bool:
-    """Whether weights or activations have fewer bits by default, or use fewer in the target.
-
-    What is malformed fails later.
-    """
-    if not isinstance(qconfig, Mapping):
-        return False
-    target = parse_target(qconfig.get("target"))
-    # Behind a ReLU signed codes are half of all.
-    if target is not None and (target.weight_bits < 8 or not target.unsigned):
-        return True
-    specs = [qconfig.get(which) for which in ("weight", "act")]
-    bits = [spec.get("num_bits") for spec in specs if isinstance(spec, Mapping)]
-    return any(isinstance(b, int | float) and b < 8 for b in bits)
 
 
 def save_packed(cfg: Config) -> None:

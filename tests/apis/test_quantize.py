@@ -110,7 +110,7 @@ def test_any_classifier(labelled, net, images):
     data = loader_of(images, labels) if labelled else (batch for (batch,) in loader_of(images))
     eight = {"weight": {"num_bits": 8}, "act": {"num_bits": 8}}
     found = quantize(net, data=data, qconfig=eight, evaluate=agreement)
-    assert [row.method for row in found.results.rows] == ["float", "minmax", "mmse"]
+    assert [row.method for row in found.results.rows] == ["float", "minmax", "gptq"]
     assert found.results.rows[0].metrics == {"top1": 100.0}
     assert found.results.rows[-1].metrics == agreement(found.model)
     with torch.no_grad():

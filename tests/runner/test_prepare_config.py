@@ -141,46 +141,13 @@ def test_missing_part_is_named(key, hint):
 def test_default_recipe_is_valid_and_a_given_one_stays():
     cfg = detector()
     complete_config(cfg)
-    assert CalibrationSettings.parse(cfg.calib_cfg).method == "mmse"
+    settings = CalibrationSettings.parse(cfg.calib_cfg)
+    assert settings.method == "gptq"
+    assert [type(step).__name__ for step in settings.steps] == ["RangeCalibration", "GPTQ"]
     cfg.calib_cfg.method = "changed"
-    assert DEFAULT_CALIB["method"] == "mmse"
+    assert DEFAULT_CALIB["method"] == "gptq"
     complete_config(cfg)
     assert cfg.calib_cfg.method == "changed"
-
-
-@pytest.mark.parametrize(
-    ("weight", "act", "method"),
-    [
-        (8, 8, "mmse"),
-        (7, 8, "gptq"),
-        (8, 6, "gptq"),
-        (4, None, "gptq"),
-        (None, 8, "mmse"),
-        ("many", 8, "mmse"),  # refused later, by its key
-    ],
-)
-def test_the_default_recipe_follows_the_bits(weight, act, method):
-    cfg = detector()
-    specs = {"weight": weight, "act": act}
-    cfg.qconfig = {k: None if bits is None else {"num_bits": bits} for k, bits in specs.items()}
-    complete_config(cfg)
-    assert CalibrationSettings.parse(cfg.calib_cfg).method == method
-    assert [step["type"] for step in cfg.calib_cfg.steps][1:] == ["GPTQ"] * (method == "gptq")
-
-
-@pytest.mark.parametrize(
-    ("target", "method"),
-    [
-        ("openvino", "mmse"),
-        (dict(type="openvino", reduce_range=True), "gptq"),
-        ("tensorrt", "gptq"),
-    ],
-)
-def test_the_default_recipe_follows_the_target(target, method):
-    cfg = detector()
-    cfg.qconfig = dict(weight=dict(num_bits=8), act=dict(num_bits=8), target=target)
-    complete_config(cfg)
-    assert cfg.calib_cfg.method == method
 
 
 def hooks_of(changes: object) -> dict[str, Hook]:
@@ -246,14 +213,15 @@ def test_partial_recipe_is_completed(given):
         cfg.calib_cfg = given
     complete_config(cfg)
     assert cfg.calib_cfg.to_dict() == {**DEFAULT_CALIB, **(given or {})}
-    assert CalibrationSettings.parse(cfg.calib_cfg).method == "mmse"
+    assert CalibrationSettings.parse(cfg.calib_cfg).method == "gptq"
 
 
 def test_steps_are_called_by_their_types():
     cfg = detector()
     cfg.calib_cfg = dict(steps=[*DEFAULT_CALIB["steps"], dict(type="mmptq.BiasCorrection")])
     complete_config(cfg)
-    assert CalibrationSettings.parse(cfg.calib_cfg).method == "RangeCalibration+BiasCorrection"
+    method = CalibrationSettings.parse(cfg.calib_cfg).method
+    assert method == "RangeCalibration+GPTQ+BiasCorrection"
 
 
 def test_a_method_alone_is_not_guessed():
