@@ -1,5 +1,6 @@
 """mmptq.apis: the same result as the command's, from a config, a built model, any classifier."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -46,17 +47,19 @@ def test_saved_checkpoint_opens_in_mmdetection(from_config, tiny_project, tmp_pa
 
 
 def test_work_dir_keeps_what_the_command_keeps(tiny_project, calibrated, tmp_path):
-    recipe = {"num_images": 6}
+    project = tiny_project("retinanet")
+    recipe = project.load(tmp_path).calib_cfg.to_dict()
+    given = copy.deepcopy(recipe)
     found = quantize(
-        tiny_project("retinanet").float_config,
-        checkpoint=tiny_project("retinanet").checkpoint,
+        project.float_config,
+        checkpoint=project.checkpoint,
         qconfig=REPO / "configs/_base_/quant/w8a8.py",
         recipe=recipe,
         work_dir=tmp_path,
     )
     assert_same_state(found.model, calibrated("retinanet").runner.model)
     assert {"quantized.pth", "results.json", "stages"} <= {p.name for p in tmp_path.iterdir()}
-    assert recipe == {"num_images": 6}
+    assert recipe == given
 
 
 def test_a_built_detector_gives_what_its_config_gives(tiny_project, tmp_path):
