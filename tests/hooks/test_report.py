@@ -68,7 +68,7 @@ def test_a_built_classifier(tmp_path):
     eight = {"weight": {"num_bits": 8}, "act": {"num_bits": 8}}
     quantize(net, data=data, qconfig=eight, recipe={"num_images": 8}, work_dir=tmp_path)
     text = " ".join(report(tmp_path).texts)
-    assert "mmse W8A8 of a ModuleClassifier" in text
+    assert "gptq W8A8 of a ModuleClassifier" in text
     assert "Nothing was measured" in text and "There is no config file" in text
     assert "from Python" in text and "Detections" not in text
     assert "8 of 8, seed 0" in text

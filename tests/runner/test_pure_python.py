@@ -161,7 +161,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tool: str, *arguments: Any) -> None:
 def test_it_is_quantized_as_the_text_config_and_reloads(
     config, calibrated, tiny_project, tmp_path, monkeypatch
 ):
-    wanted, options = calibrated("retinanet"), ["--qconfig", REPO / "configs/_base_/quant/w8a8.py"]
+    wanted, base = calibrated("retinanet"), REPO / "configs/_base_"
+    options = ["--qconfig", base / "quant/w8a8.py", "--recipe", base / "calib/mmse.py"]
     checkpoint = ["--checkpoint", tiny_project("retinanet").checkpoint]
     images = ["--cfg-options", "calib_cfg.num_images=6"]
     work_dir = tmp_path / "run"
