@@ -161,9 +161,17 @@ def complete_recipe(cfg: Config) -> None:
     if not isinstance(given, Mapping):
         return
     if not {"method", "steps"} & set(given):
-        cfg.calib_cfg = {**copy.deepcopy(DEFAULT_CALIB), **given}
+        cfg.calib_cfg = {**_default_recipe(cfg.get("qconfig")), **given}
     elif "method" not in given and isinstance(given["steps"], list | tuple):
         cfg.calib_cfg = {**given, "method": "+".join(type_name(step) for step in given["steps"])}
+
+
+def _default_recipe(qconfig: Any) -> dict[str, Any]:
+    """A new one; without GPTQ where no weight is quantized."""
+    recipe = copy.deepcopy(DEFAULT_CALIB)
+    if isinstance(qconfig, Mapping) and qconfig.get("weight", {}) is None:
+        return {"method": "mmse", "steps": recipe["steps"][:1]}
+    return recipe
 
 
 def save_packed(cfg: Config) -> None:

@@ -150,6 +150,15 @@ def test_default_recipe_is_valid_and_a_given_one_stays():
     assert cfg.calib_cfg.method == "changed"
 
 
+def test_the_default_recipe_of_float_weights_rounds_none():
+    cfg = detector()
+    cfg.qconfig = dict(weight=None, act=dict(num_bits=8))
+    complete_config(cfg)
+    settings = CalibrationSettings.parse(cfg.calib_cfg)
+    assert settings.method == "mmse"
+    assert [type(step).__name__ for step in settings.steps] == ["RangeCalibration"]
+
+
 def hooks_of(changes: object) -> dict[str, Hook]:
     built = calibration_hooks(Config(dict(calib_hooks=changes)))
     return {type(hook).__name__: hook for hook, _ in built}
