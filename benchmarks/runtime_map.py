@@ -44,6 +44,7 @@ def parse_args() -> argparse.Namespace:
     for name, known in (("columns", COLUMNS), ("runtimes", RUNTIMES)):
         add(f"--{name}", nargs="+", choices=list(known), default=list(known))
     parser.add_argument("--images", type=int, default=32, help="calibration images")
+    parser.add_argument("--seed", type=int, default=0, help="choice of the calibration images")
     parser.add_argument("--checked", type=int, default=32, help="images compared one by one")
     parser.add_argument(
         "--target-options",
@@ -70,7 +71,8 @@ def main() -> None:
 
 
 def cell_name(args: argparse.Namespace, model: str, column: str, runtime: str) -> str:
-    return "/".join((model, column, runtime, *sorted(args.target_options)))
+    seed = [f"seed{args.seed}"] if args.seed else []
+    return "/".join((model, column, runtime, *sorted(args.target_options), *seed))
 
 
 def measure(args: argparse.Namespace, model: str, column: str, runtime: str) -> dict[str, Any]:
@@ -125,7 +127,8 @@ def make_runner(
     (bits,) = find_columns([column])
     qconfig = bits.qconfig({"scope": "full"})
     cfg.qconfig = {**qconfig, "target": dict(type=runtime, **options)}
-    cfg.calib_cfg = dict(num_images=args.images, baseline=False, eval_float=False)
+    given = dict(num_images=args.images, seed=args.seed)
+    cfg.calib_cfg = dict(**given, baseline=False, eval_float=False)
     complete_config(cfg)
     return CalibrationRunner.from_cfg(cfg)
 
