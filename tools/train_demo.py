@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from training import SEED, change_config
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINTS = ROOT / "checkpoints/demo"
-SEED = 0
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,24 +42,15 @@ def parse_args() -> argparse.Namespace:
 def load_config(args: argparse.Namespace) -> Config:
     """The float demo config with what the command line changes."""
     cfg = Config.fromfile(ROOT / f"configs/demo/_base_/{args.model}_digits.py")
-    cfg.work_dir = args.work_dir or f"work_dirs/train_demo_{args.model}"
+    work_dir = args.work_dir or f"work_dirs/train_demo_{args.model}"
+    change_config(cfg, work_dir, args.epochs, args.data_root)
     cfg.load_from = None
     if args.model == "retinanet" and not args.from_scratch:
         # The weights of equal names are the backbone's and the neck's; MMEngine logs the others.
         cfg.load_from = str(CHECKPOINTS / "faster_rcnn_digits.pth")
-    cfg.randomness = dict(seed=SEED)
-    # Only the final weights matter, and they are saved below in a smaller form.
-    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=-1, save_last=False)
     if args.data_root:
-        for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
-            cfg[key].dataset.data_root = args.data_root
         for key in ("val_evaluator", "test_evaluator"):
             cfg[key].ann_file = str(Path(args.data_root) / "annotations/val.json")
-    if args.epochs:
-        cfg.train_cfg.max_epochs = args.epochs
-        for scheduler in cfg.param_scheduler:
-            if scheduler.get("by_epoch"):
-                scheduler.update(T_max=args.epochs, end=args.epochs)
     return cfg
 
 

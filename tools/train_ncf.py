@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from training import SEED, change_config
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = ROOT / "configs/recommendation/_base_/ncf_ml1m.py"
-SEED = 0
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,19 +37,11 @@ def parse_args() -> argparse.Namespace:
 def load_config(args: argparse.Namespace) -> Config:
     """The float config with what the command line changes."""
     cfg = Config.fromfile(args.config)
-    cfg.work_dir, cfg.load_from = args.work_dir, args.start
-    cfg.randomness = dict(seed=SEED)
-    # Only the final weights matter, and they are saved below without the optimizer's state.
-    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=-1, save_last=False)
+    change_config(cfg, args.work_dir, args.epochs, args.data_root)
+    cfg.load_from = args.start
     cfg.default_hooks.pop("visualization", None)  # it draws boxes
-    if args.data_root:
-        for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
-            cfg[key].dataset.data_root = args.data_root
     if args.workers is not None:
         cfg.train_dataloader.update(num_workers=args.workers, persistent_workers=args.workers > 0)
-    if args.epochs:
-        cfg.train_cfg.max_epochs = args.epochs
-        cfg.param_scheduler[1].update(T_max=args.epochs, end=args.epochs)
     return cfg
 
 

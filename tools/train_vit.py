@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from train_demo import CHECKPOINTS, ROOT, SEED, save_small
+from train_demo import CHECKPOINTS, ROOT, save_small
+from training import SEED, change_config
 
 CONFIG = ROOT / "configs/classification/_base_/vit_digits.py"
 
@@ -32,17 +33,9 @@ def parse_args() -> argparse.Namespace:
 def load_config(args: argparse.Namespace) -> Config:
     """The float config with what the command line changes."""
     cfg = Config.fromfile(CONFIG)
-    cfg.work_dir, cfg.load_from = args.work_dir, None
-    cfg.randomness = dict(seed=SEED)
-    # Only the final weights matter, and they are saved below in a smaller form.
-    cfg.default_hooks.checkpoint = dict(type="CheckpointHook", interval=-1, save_last=False)
+    change_config(cfg, args.work_dir, args.epochs, args.data_root)
+    cfg.load_from = None
     cfg.default_hooks.pop("visualization", None)  # it draws boxes
-    if args.data_root:
-        for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
-            cfg[key].dataset.data_root = args.data_root
-    if args.epochs:
-        cfg.train_cfg.max_epochs = args.epochs
-        cfg.param_scheduler[1].update(T_max=args.epochs, end=args.epochs)
     return cfg
 
 
