@@ -24,18 +24,16 @@ class Step(ABC):
         sets_ranges: Whether every quantizer has a range afterwards, whatever it had before.
         changes_activations: Whether the float model's activations are others afterwards. No
             quantizer has a range then, and the runner collects the statistics anew.
-        replaces_weights: Whether the float weights are gone afterwards: rounded ones stand in their
-            place. What is called the float model from then on has these.
+        replaces_weights: Whether rounded values stand in the weights' place afterwards
+            (:meth:`QuantLayer.keep_float_weight` keeps the float ones for the float form).
+        needs_float_weights: Whether the step starts from the weights' float values. It is refused
+            behind one that replaced them, as are steps that set ranges.
     """
 
     sets_ranges = False
     changes_activations = False
     replaces_weights = False
-
-    @property
-    def reads_float(self) -> bool:
-        """Whether the step needs the outputs or activations of the float model, as it was."""
-        return False
+    needs_float_weights = False
 
     @property
     def reads_loss(self) -> bool:

@@ -32,8 +32,8 @@ class BiasCorrection(Step):
     ``mode='measured'`` adds to the bias of each layer the mean, over the calibration images and all
     positions, of what its output lacks, layer after layer in the order of execution, with all
     before it quantized and corrected (Nagel et al. 2021, section 3.3.1). It is measured with the
-    ranges as they are: it stands behind the steps that set them. Behind steps that replace the
-    float weights it is refused: GPTQ corrects means itself. The checkpoint holds the corrections.
+    ranges as they are: it stands behind the steps that set them, and behind those that round
+    weights, whose own corrections it replaces. The checkpoint holds the corrections.
     Operands of a product of two activations have no bias, and stay as they are.
 
     Args:
@@ -60,11 +60,8 @@ class BiasCorrection(Step):
         if isinstance(cache_gb, bool) or not isinstance(cache_gb, int | float) or not cache_gb > 0:
             raise ConfigError(f"BiasCorrection.cache_gb = {cache_gb!r}: must be a number above 0")
         self.norm, self.mode, self.cache_gb = norm, mode, cache_gb
-
-    @property
-    def reads_float(self) -> bool:
-        """Where corrections are measured."""
-        return self.mode == "measured"
+        # Theirs are the means that a weight is shifted to.
+        self.needs_float_weights = mode == "weights"
 
     def run(self, context: CalibrationContext) -> None:
         """Correct every quantized layer.

@@ -1,6 +1,6 @@
 """The wrapper that carries a model's quantization."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.model import BaseModel
@@ -151,6 +151,22 @@ class QuantModel(BaseModel):
         """Take measured corrections away: they are of the ranges with which they were measured."""
         for _, layer in self.quant_layers():
             layer.set_bias_correction(None)
+
+    def float_weights(self) -> dict[str, Tensor]:
+        """Layer name -> float weight, of the layers with rounded values in the weight's place."""
+        kept = ((name, layer.float_weight) for name, layer in self.quant_layers())
+        return {name: weight for name, weight in kept if weight is not None}
+
+    def set_float_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Let these layers have a float weight, and the others none: what is not in the state dict.
+
+        Args:
+            weights: As :meth:`float_weights` gives them.
+        """
+        for name, layer in self.quant_layers():
+            layer.float_weight = None
+            if name in weights:
+                layer.keep_float_weight(weights[name].to(layer.weight))
 
     def start_pass(self) -> None:
         """Tell the layers that a new forward pass begins."""

@@ -28,6 +28,7 @@ class QuantLayer(nn.Module):
     weight_correction: Tensor | None
     bias_correction: Tensor | None
     input_factor: Tensor | None
+    float_weight: Tensor | None
     output: nn.Module | None
 
     @classmethod
@@ -71,6 +72,8 @@ class QuantLayer(nn.Module):
         self.register_buffer("weight_correction", None)
         self.register_buffer("bias_correction", None)
         self.register_buffer("input_factor", None)
+        # Beside a rounded weight while a recipe runs; checkpoints are done without.
+        self.register_buffer("float_weight", None, persistent=False)
         self._readers: tuple[UniformQuantizer | None, ...] = (None,)
         self._calls = 0
         self._correction: str | None = None
@@ -92,6 +95,14 @@ class QuantLayer(nn.Module):
             self.bias_correction = copy
         else:
             self.bias_correction.copy_(correction)
+
+    def keep_float_weight(self, weight: Tensor) -> None:
+        """Compute with ``weight`` wherever the weight's quantizer is off.
+
+        For a step that puts rounded values in the weight's place. The first one kept stays.
+        """
+        if self.float_weight is None:
+            self.float_weight = weight.detach().clone()
 
     def set_input_factor(self, factor: Tensor | None) -> None:
         """Divide each channel of the input by its entry of ``factor`` ``(C,)``, then quantize.
@@ -168,7 +179,7 @@ class QuantLayer(nn.Module):
         """The fake-quantized weight; kept between forward passes that need no gradient."""
         quantizer = self.weight_quantizer
         if quantizer is None or not quantizer.enabled:
-            return self.weight
+            return self.weight if self.float_weight is None else self.float_weight
         if torch.is_grad_enabled():
             return self._corrected(quantizer(self.weight))
         weight = (self.weight.data_ptr(), self.weight._version)
@@ -226,6 +237,7 @@ class QuantLayer(nn.Module):
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
         # The state decides: a buffer is there only where a correction or a factor is.
+        self.float_weight = None
         code = state_dict.get(f"{prefix}weight_correction")
         self.set_weight_correction(None if code is None else ops.WEIGHT_CORRECTIONS[int(code)])
         known = f"{prefix}bias_correction" in state_dict

@@ -73,6 +73,7 @@ class CalibrationRunner(CheckedRunner):
                 self.logger.warning(f"{self.settings.method}: {verdict}")
         lines = explain_collapse(context, results, self.cfg.qconfig, self.work_dir)
         self.call_hook("after_explain", lines=lines)
+        self.model.set_float_weights({})
         self.call_hook("after_run")
         return results
 
@@ -96,19 +97,27 @@ class CalibrationRunner(CheckedRunner):
             # A finished step may have chosen other bit-widths than the qconfig's.
             self.model.set_bits(Plan.from_tensor(saved["state"][PLAN_KEY]))
             self.model.load_state_dict(saved["state"])
+            self.model.set_float_weights(saved.get("float_weights", {}))
             seconds = saved["seconds"]
             self.verdicts = tuple(map(Verdict.from_json, saved.get("verdicts", ())))
         for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
             if index > done:
                 seconds += self._run_step(step, context, index)
-                state = self.model.state_dict()
-                verdicts = [verdict.to_json() for verdict in self.verdicts]
-                store.save(stage, {"state": state, "seconds": seconds, "verdicts": verdicts})
+                store.save(stage, self._stage(seconds))
                 if index > 0:
                     store.drop(stages[index - 1])
             if step.changes_activations:
                 context.collect_again(f"statistics_{index:02d}")
         return seconds
+
+    def _stage(self, seconds: float) -> dict[str, Any]:
+        """What a finished step leaves to those behind it."""
+        return {
+            "state": self.model.state_dict(),
+            "float_weights": self.model.float_weights(),
+            "seconds": seconds,
+            "verdicts": [verdict.to_json() for verdict in self.verdicts],
+        }
 
     def evaluate(self, method: str) -> dict[str, float]:
         """The test evaluator's metrics of the model as it is now.

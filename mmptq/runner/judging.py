@@ -35,12 +35,12 @@ class Judge:
     ) -> None:
         self._step, self._objective, self._images = step, objective, images
         self._model = context.model
-        # The float model's outputs are taken now: the step may change the float weights.
         self._loss = LossEvaluator(
             replace(context, data=images), objective, incremental=False, cache_gb=_CACHE_GB
         )
         self._before = self._loss()
         self._start = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
+        self._float_weights = self._model.float_weights()
 
     def verdict(self) -> Verdict:
         """Call once the step has ended."""
@@ -53,6 +53,7 @@ class Judge:
         )
         if not verdict.kept:
             self._model.load_state_dict(self._start)
+            self._model.set_float_weights(self._float_weights)
         level = logging.INFO if verdict.kept else logging.WARNING
         print_log(str(verdict), logger="current", level=level)
         return verdict

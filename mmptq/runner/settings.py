@@ -92,11 +92,12 @@ def _check_order(steps: Sequence[Step]) -> None:
                 "range fits them any more; put RangeCalibration behind it"
             )
         for j, earlier in enumerate(steps[:i]):
-            if step.reads_float and earlier.replaces_weights:
+            late = step.needs_float_weights or step.sets_ranges
+            if late and earlier.replaces_weights:
                 raise ConfigError(
-                    f"calib_cfg.steps[{i}]: {type(step).__name__} compares with the float model, "
-                    f"whose weights {type(earlier).__name__} (steps[{j}]) has rounded by then; put "
-                    "it in front of that step, or leave one of them out"
+                    f"calib_cfg.steps[{i}]: {type(step).__name__} starts from the float weights, "
+                    f"which {type(earlier).__name__} (steps[{j}]) has rounded by then; put it in "
+                    "front of that step, or leave one of them out"
                 )
 
 

@@ -51,7 +51,7 @@ class Equalization(Step):
     """
 
     changes_activations = True
-    reads_float = True
+    needs_float_weights = True
 
     def __init__(
         self,

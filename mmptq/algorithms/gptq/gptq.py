@@ -68,7 +68,7 @@ class GPTQ(Step):
     """
 
     replaces_weights = True
-    reads_float = True
+    needs_float_weights = True
 
     def __init__(
         self,
@@ -168,6 +168,7 @@ class GPTQ(Step):
             return torch.clamp((values / scale).round(), low, high) * scale
 
         rounded = round_in_order(target, elimination, nearest)
+        layer.keep_float_weight(layer.weight)
         layer.weight.copy_(_rows(rounded, groups).reshape(layer.weight.shape))
         if self.bias:
             wanted = _rows(weight * moments.float_mean[:, None], groups).sum(1)

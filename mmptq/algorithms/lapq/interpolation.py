@@ -60,7 +60,6 @@ class LpInterpolation(Step):
             raise ConfigError(f"LpInterpolation.num_points = {num_points!r}: must be 1 or more")
         built = build(OBJECTIVES, objective, "LpInterpolation.objective")
         self._reads_loss, self._reads_labels = built.reads_loss, built.reads_labels
-        self._reads_float = built.reads_float
         self.grid = [float(p) for p in np.linspace(*p_range, num_points)]
         self.interpolate = interpolate
         self.objective = dict(objective)
@@ -76,11 +75,6 @@ class LpInterpolation(Step):
     def reads_labels(self) -> bool:
         """Where the objective does."""
         return self._reads_labels
-
-    @property
-    def reads_float(self) -> bool:
-        """Where the objective does."""
-        return self._reads_float
 
     def run(self, context: CalibrationContext) -> None:
         """Set and switch on every quantizer of the model."""

@@ -73,7 +73,6 @@ class JointSearch(Step):
     ) -> None:
         built = build(OBJECTIVES, objective, "JointSearch.objective")
         self._reads_loss, self._reads_labels = built.reads_loss, built.reads_labels
-        self._reads_float = built.reads_float
         _check_choice("optimizer", optimizer, tuple(OPTIMIZERS))
         _check_choice("group", group, GROUPS)
         _check_choice("scale", scale, SCALES)
@@ -106,11 +105,6 @@ class JointSearch(Step):
     def reads_labels(self) -> bool:
         """Where the objective does."""
         return self._reads_labels
-
-    @property
-    def reads_float(self) -> bool:
-        """Where the objective does."""
-        return self._reads_float
 
     @property
     def judged_by(self) -> Mapping[str, Any]:

@@ -80,7 +80,7 @@ class MixedPrecision(Step):
     """
 
     sets_ranges = True
-    reads_float = True
+    needs_float_weights = True
 
     def __init__(
         self,

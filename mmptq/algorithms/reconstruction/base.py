@@ -70,7 +70,7 @@ class Reconstruction(Step):
     activations = True
 
     replaces_weights = True
-    reads_float = True
+    needs_float_weights = True
 
     def __init__(
         self,
@@ -180,6 +180,7 @@ class Reconstruction(Step):
         graph = call_graph(model, context.adapter, self.reads_loss)
         units = find_units(model, context.adapter, graph, self.granularity, self.reads_loss)
         progress = Progress(context.store, type(self).__name__, model)
+        progress.restore_finished()
         report = Report(
             context.store.folder.parent / "reconstruction", type(self).__name__, context.record
         )
@@ -189,8 +190,6 @@ class Reconstruction(Step):
             indices = range(progress.done, len(units))
             for index in context.track(indices, f"{type(self).__name__}: units", len(indices)):
                 data = capture.float_data(index)
-                # The float front is past the finished units: now they may take their final form.
-                progress.restore_finished()
                 capture.add_quantized(index, data)
                 self.add_weights(context, units[index], data, capture.frozen)
                 progress.reports.append(
@@ -199,7 +198,6 @@ class Reconstruction(Step):
                     )
                 )
                 progress.unit_finished(index)
-        progress.restore_finished()
         report.summarize(progress.reports)
         progress.clear()
 
@@ -263,6 +261,8 @@ def finish(
     for layer in form.layers.values():
         layer.weight.requires_grad_(False)
     if after <= before:
+        for name in form.weights:
+            form.layers[name].keep_float_weight(kept[name])
         return after
     for name, weight in kept.items():
         form.layers[name].weight.copy_(weight)

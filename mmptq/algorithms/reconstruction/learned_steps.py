@@ -15,8 +15,8 @@ from mmptq.registry import STEPS
 class LearnedSteps(Reconstruction):
     """Learns the activations' steps block by block (BRECQ, Li et al. 2021, section 3.3; LSQ).
 
-    BRECQ's second phase: after the weights, which stay as they are. What it compares with is the
-    network with these weights and without rounded activations, not the float model.
+    BRECQ's second phase: after the weights, which stay as they are. Outputs are compared with those
+    of the float model.
 
     Args:
         lr_step: Adam's learning rate of the steps, as a share of the step.
@@ -24,7 +24,7 @@ class LearnedSteps(Reconstruction):
     """
 
     replaces_weights = False
-    reads_float = False
+    needs_float_weights = False
 
     def __init__(self, lr_step: float = 1e-3, **common: Any) -> None:
         super().__init__(**common)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mmptq.engine import StageStore
 from mmptq.models import QuantModel, model_digest
@@ -24,14 +23,14 @@ class Progress:
         self._store, self._model = store, model
         self._units, self._snapshot = f"units_{name}", f"snapshot_{name}"
         self._start = model_digest(model, ranges=True)
-        self._state: dict[str, Tensor] | None = None
+        self._saved: dict[str, Any] | None = None
         self.done = 0
         self.reports: list[dict[str, Any]] = []
         self.snapshot: dict[str, Any] | None = None
         if store.has(self._units):
             saved = store.load(self._units)
             if saved["start"] == self._start:
-                self.done, self._state = saved["done"], saved["state"]
+                self.done, self._saved = saved["done"], saved
                 self.reports = saved["reports"]
         if store.has(self._snapshot):
             saved = store.load(self._snapshot)
@@ -40,13 +39,14 @@ class Progress:
 
     @torch.no_grad()
     def restore_finished(self) -> None:
-        """Give finished units their final form; only the first call after a resume has to."""
-        if self._state is None:
+        """Give the units that an earlier attempt finished their final form."""
+        if self._saved is None:
             return
         own = self._model.state_dict()
-        for key, value in self._state.items():
+        for key, value in self._saved["state"].items():
             own[key].copy_(value)
-        self._state = None
+        self._model.set_float_weights(self._saved["float_weights"])
+        self._saved = None
 
     def save_snapshot(self, snapshot: dict[str, Any]) -> None:
         """Keep the state of the unit in work."""
@@ -56,11 +56,12 @@ class Progress:
     def unit_finished(self, index: int) -> None:
         """Keep the model with the units so far."""
         self.done, self.snapshot = index + 1, None
-        state = {key: value for key, value in self._model.state_dict().items()}
+        state = dict(self._model.state_dict())
         content = {
             "start": self._start,
             "done": self.done,
             "state": state,
+            "float_weights": self._model.float_weights(),
             "reports": self.reports,
         }
         self._store.save(self._units, content)

@@ -57,11 +57,6 @@ class Objective(ABC):
         """Whether images need labels."""
         return self.reads_loss
 
-    @property
-    def reads_float(self) -> bool:
-        """Whether it compares with the float model's outputs: what needs no labels does."""
-        return not self.reads_labels
-
     def prepare(self, adapter: Adapter, cache_gb: float, folder: str | Path) -> None:  # noqa: B027
         """Called once before the first image.
 
