@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmptq import ops
-from mmptq.algorithms import BiasCorrection, JointSearch, RangeCalibration
+from mmptq.algorithms import GPTQ, BiasCorrection, JointSearch, RangeCalibration
 from mmptq.engine import CalibrationContext, LossEvaluator
 from mmptq.engine.incremental.probing import float_form
 from mmptq.errors import ConfigError, NumericalError
@@ -207,6 +207,13 @@ def check_means(context: CalibrationContext, far: float) -> None:
 def test_measured_every_layer_has_its_float_mean(name: str, make_context: MakeContext) -> None:  # noqa: F811
     """Convolutions with and without a bias, a head shared by levels, heads of regions."""
     check_means(make_context(name), 0.1)
+
+
+def test_measured_behind_rounded_weights(make_context: MakeContext) -> None:  # noqa: F811
+    """The means of the float model, whose weights GPTQ has replaced."""
+    context = make_context("retinanet")
+    GPTQ(bias=False).run(context)
+    check_means(context, 0.05)
 
 
 def test_measured_with_quantized_outputs(make_context: MakeContext) -> None:  # noqa: F811

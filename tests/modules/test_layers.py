@@ -90,6 +90,23 @@ def test_without_quantizers_it_is_the_float_layer(name: str) -> None:
     assert torch.equal(layer(x), original(x))
 
 
+@torch.no_grad()
+def test_a_kept_float_weight_is_what_it_computes_with_when_quantizers_are_off(layer) -> None:
+    original, x = build("conv")
+    quantizer = layer.weight_quantizer
+    rounded = quantizer(layer.weight) + quantizer.scale.view(-1, 1, 1, 1)
+    layer.keep_float_weight(layer.weight)
+    layer.weight.copy_(rounded)
+    layer.keep_float_weight(rounded)  # it has one
+    assert torch.equal(layer.quantized_weight(), quantizer(rounded))
+    quantizer.enabled = False
+    assert torch.equal(layer(x), original(x))
+    layer.load_state_dict(layer.state_dict())  # which does not hold it
+    quantizer.enabled = False
+    assert layer.float_weight is None
+    assert torch.equal(layer.quantized_weight(), rounded)
+
+
 @pytest.mark.parametrize("name", LAYERS)
 @torch.no_grad()
 def test_with_quantizers_it_computes_on_quantized_tensors(name: str) -> None:

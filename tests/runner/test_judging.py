@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from mmptq.algorithms import BiasCorrection
 from mmptq.algorithms.base import Step
 from mmptq.engine import CalibrationContext
 from mmptq.evaluation.verdict import Verdict
@@ -112,6 +113,33 @@ def test_a_resumed_run_knows_the_verdicts(project: TinyProject, tmp_path: Path) 
     again.calibrate()
     assert again.verdicts == first.verdicts != ()
     assert same(state(again), state(first))
+
+
+@pytest.mark.parametrize("factor", [None, 3.0])
+def test_a_run_killed_behind_rounded_weights_ends_in_the_same_result(
+    project: TinyProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float | None
+) -> None:
+    """The stage holds the float weights that the steps behind it compare with."""
+    steps = [RANGES, dict(type="GPTQ"), BIAS]
+    if factor is not None:  # what is worse than its start is taken back, to the same float weights
+        steps.insert(2, dict(type="Scale", factor=factor))
+    whole = make_runner(project, tmp_path / "whole", *steps)
+    whole.calibrate()
+    killed = make_runner(project, tmp_path / "killed", *steps)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(BiasCorrection, "run", interrupt)
+        killed.calibrate()
+    resumed = make_runner(project, tmp_path / "killed", *steps)
+    resumed.resume_stages = True
+    resumed.calibrate()
+    assert same(state(resumed), state(whole))
+    assert resumed.model.float_weights() == {}  # the run has ended
+    corrections = [v for k, v in state(whole).items() if k.endswith("bias_correction")]
+    assert max(float(value.abs().max()) for value in corrections) > 0.0
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_the_images_are_no_calibration_images(project: TinyProject, tmp_path: Path) -> None:

@@ -227,7 +227,8 @@ def test_partial_recipe_is_completed(given):
 
 def test_steps_are_called_by_their_types():
     cfg = detector()
-    cfg.calib_cfg = dict(steps=[*DEFAULT_CALIB["steps"], dict(type="mmptq.BiasCorrection")])
+    measured = dict(type="mmptq.BiasCorrection", mode="measured")
+    cfg.calib_cfg = dict(steps=[*DEFAULT_CALIB["steps"], measured])
     complete_config(cfg)
     method = CalibrationSettings.parse(cfg.calib_cfg).method
     assert method == "RangeCalibration+GPTQ+BiasCorrection"

@@ -41,22 +41,16 @@ def test_all_keys():
             r"calib_cfg.steps\[1\]: Equalization changes .*; put RangeCalibration behind it",
         ),
         (
-            dict(steps=[STEP, dict(type="GPTQ"), dict(type="BiasCorrection", mode="measured")]),
-            r"calib_cfg.steps\[2\]: BiasCorrection compares .* whose weights GPTQ \(steps\[1\]\)",
+            dict(steps=[STEP, dict(type="GPTQ"), dict(type="BiasCorrection", mode="weights")]),
+            r"calib_cfg.steps\[2\]: BiasCorrection starts .* which GPTQ \(steps\[1\]\)",
         ),
         (
             dict(steps=[STEP, dict(type="AdaRound"), dict(type="BitShrinking")]),
-            r"calib_cfg.steps\[2\]: BitShrinking compares .* whose weights AdaRound",
+            r"calib_cfg.steps\[2\]: BitShrinking starts from the float weights, which AdaRound",
         ),
         (
-            dict(
-                steps=[
-                    STEP,
-                    dict(type="GPTQ"),
-                    dict(type="JointSearch", objective=dict(type="OutputDistance")),
-                ]
-            ),
-            r"calib_cfg.steps\[2\]: JointSearch compares",
+            dict(steps=[STEP, dict(type="GPTQ"), STEP]),
+            r"calib_cfg.steps\[2\]: RangeCalibration starts from the float weights",
         ),
         (dict(num_images=0), "calib_cfg.num_images = 0: must be a whole number of 1 or more"),
         (dict(num_images=True), "calib_cfg.num_images = True"),
@@ -86,7 +80,9 @@ def test_no_dict(cfg):
     "steps",
     [
         [dict(type="BRECQ"), dict(type="LearnedSteps")],
-        [dict(type="GPTQ"), dict(type="BiasCorrection", mode="weights")],
+        [dict(type="GPTQ"), dict(type="BiasCorrection", mode="measured")],
+        [dict(type="GPTQ"), dict(type="LearnedSteps")],
+        [dict(type="GPTQ"), dict(type="JointSearch", objective=dict(type="OutputDistance"))],
         [dict(type="GPTQ"), dict(type="JointSearch", objective=dict(type="TaskLoss"))],
         [dict(type="BiasCorrection", mode="measured"), dict(type="BitShrinking")],
     ],

@@ -173,10 +173,10 @@ class Reconstruction(Step):
         check_images(context)
         model.eval()
         keep_freed_memory()
-        # Corrections refer to the weight before reconstruction.
-        model.forget_bias_corrections()
-        for _, layer in model.quant_layers():
-            layer.set_weight_correction(None)
+        if self.replaces_weights:  # corrections refer to the weights before
+            model.forget_bias_corrections()
+            for _, layer in model.quant_layers():
+                layer.set_weight_correction(None)
         graph = call_graph(model, context.adapter, self.reads_loss)
         units = find_units(model, context.adapter, graph, self.granularity, self.reads_loss)
         progress = Progress(context.store, type(self).__name__, model)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmptq.algorithms import GPTQ, BiasCorrection
 from mmptq.algorithms.gptq.gptq import set_weighted_range
-from mmptq.engine import CalibrationContext, LossEvaluator
+from mmptq.engine import CalibrationContext, LossEvaluator, float_form
 from mmptq.errors import ConfigError, NumericalError
 from mmptq.models.trace import flatten_tensors
 from mmptq.quantizers import UniformQuantizer
@@ -51,6 +51,21 @@ def test_weights_are_on_their_grid(make_context: MakeContext) -> None:  # noqa: 
     for name, layer in context.model.quant_layers():
         assert layer.weight_quantizer is not None
         assert torch.equal(layer.weight_quantizer(layer.weight), layer.weight), name
+
+
+def test_the_float_form_stays_the_float_model(
+    make_context: MakeContext,  # noqa: F811
+    raw: Any,
+    image: Tensor,
+) -> None:
+    context = make_context("retinanet")
+    with float_form(context.model):
+        before = raw(context.model, image)
+    GPTQ().run(context)
+    with float_form(context.model):
+        after = raw(context.model, image)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert not any("float" in key for key in context.model.state_dict())
 
 
 def test_the_checkpoint_reloads_to_the_same_bits(
