@@ -274,7 +274,12 @@ def _prepare_from_checkpoint(
         )
     # An older mmptq wrote the same plan in other bytes, without what has been added since.
     state_dict[prefix + PLAN_KEY] = module.quant_plan
-    expected = {prefix + key: value.shape for key, value in module.state_dict().items()}
+    # A layer takes the corrections and factors that the state has, and gives up those it has not.
+    expected = {
+        prefix + key: value.shape
+        for key, value in module.state_dict().items()
+        if key.rpartition(".")[2] not in QuantLayer.OPTIONAL
+    }
     missing = [key for key in expected if key not in state_dict]
     if missing:
         raise CheckpointError(

@@ -24,6 +24,9 @@ class QuantLayer(nn.Module):
     head over the FPN levels, may read through a different quantizer in every call.
     """
 
+    # Buffers that are in a state dict only where there is such a thing.
+    OPTIONAL = ("weight_correction", "bias_correction", "input_factor")
+
     weight: Tensor
     weight_correction: Tensor | None
     bias_correction: Tensor | None

@@ -17,7 +17,7 @@ from mmptq.adapters import find_adapter
 from mmptq.errors import CheckpointError
 from mmptq.models import PLAN_KEY, QConfig, QuantDetector, QuantModel, Trace, build_plan, trace
 from mmptq.models.trace import flatten_tensors
-from mmptq.modules import QuantLayer, quantized_class
+from mmptq.modules import QuantLayer, out_channels, quantized_class
 
 NAMES = ["retinanet", "faster_rcnn"]
 W4 = dict(weight=dict(num_bits=4), act=dict(num_bits=4))
@@ -312,6 +312,18 @@ def test_a_checkpoint_with_a_tensor_missing(
     del state[f"detector.backbone.layer1.0.conv1.{part}"]
     with pytest.raises(CheckpointError, match=rf"lacks 1 tensors.*conv1\.{part}"):
         LOADERS[loader](make_wrapped("retinanet"), state)
+
+
+def test_a_prepared_model_gives_up_corrections_that_the_checkpoint_has_not(
+    make_quantized: Make,
+) -> None:
+    target = make_quantized("retinanet", **W4)
+    plain = target.state_dict()
+    _, layer = next(target.quant_layers())
+    layer.set_bias_correction(layer.weight.new_ones(out_channels(layer)))
+    target.load_state_dict(plain)
+    assert layer.bias_correction is None
+    assert set(target.state_dict()) == set(plain)
 
 
 def test_a_checkpoint_with_another_plan(make_quantized: Make) -> None:
