@@ -3,13 +3,19 @@
 from typing import Any
 
 import pytest
+import torch
 
 from mmptq.adapters import find_adapter
 from mmptq.errors import ConfigError
+from mmptq.evaluation import model_cost, profile_model
 from mmptq.models import QConfig
 from mmptq.models.kinds import has_own_levels
+from mmptq.models.packing import packed_state
 from mmptq.models.specs import ACT_DEFAULT
-from tests.transformer_support import MODELS, make_model
+from tests.calibration_support import W4A4
+from tests.transformer_support import MODELS, MakeTransformer, make_model, make_transformer
+
+__all__ = ["make_transformer"]
 
 LOG = dict(type="LogQuantizer")
 TWIN = dict(type="mmptq.TwinQuantizer", num_bits=5)
@@ -41,6 +47,19 @@ def test_roles_of_what_softmax_and_gelu_give(name: str) -> None:
 
 def test_own_levels() -> None:
     assert not has_own_levels(ACT_DEFAULT)
+
+
+@torch.no_grad()
+def test_packed_checkpoints_and_costs(make_transformer: MakeTransformer) -> None:
+    """The same outputs from a packed state, and bit operations as those of even levels."""
+    own = make_transformer("vit", qconfig={**W4A4, "overrides": [dict(role="softmax", act=LOG)]})
+    even = make_transformer("vit", qconfig=W4A4, folder="even")
+    fresh, x = make_model("vit"), torch.randn(2, 3, 16, 16)
+    fresh.load_state_dict(packed_state(own.model))
+    assert torch.equal(fresh(x), own.model(x)) and not torch.equal(fresh(x), even.model(x))
+    profile = profile_model(even.adapter, (16, 16))
+    costs = [model_cost(profile, c.model.plan) for c in (own, even)]
+    assert costs[0].gbops == costs[1].gbops and costs[0].size_mb == costs[1].size_mb
 
 
 @pytest.mark.parametrize(
