@@ -104,11 +104,10 @@ METHODS = {
     "mmse_twin": Method("MMSE, twin GELU", "mmse", overrides=(_TWIN,)),
     "mmse_norms": Method("MMSE, norms", "mmse", first=(_NORMS,)),
     "mmse_vit": Method("MMSE, log, twin, norms", "mmse", first=(_NORMS,), overrides=(_LOG, _TWIN)),
-    "qdrop_quantizers": Method("QDrop, log, twin", "qdrop", overrides=(_LOG, _TWIN)),
-    "qdrop_norms": Method("QDrop, norms", "qdrop", first=(_NORMS,)),
     "qdrop_vit": Method(
         "QDrop, log, twin, norms", "qdrop", first=(_NORMS,), overrides=(_LOG, _TWIN)
     ),
+    "gptq_vit": Method("GPTQ, log, twin, norms", "gptq", first=(_NORMS,), overrides=(_LOG, _TWIN)),
     "bitshrink_vit": Method(
         "Bit-shrinking, log, twin, norms", "bitshrink", first=(_NORMS,), overrides=(_LOG, _TWIN)
     ),
