@@ -107,7 +107,6 @@ METHODS = {
     "qdrop_vit": Method(
         "QDrop, log, twin, norms", "qdrop", first=(_NORMS,), overrides=(_LOG, _TWIN)
     ),
-    "gptq_vit": Method("GPTQ, log, twin, norms", "gptq", first=(_NORMS,), overrides=(_LOG, _TWIN)),
     "bitshrink_vit": Method(
         "Bit-shrinking, log, twin, norms", "bitshrink", first=(_NORMS,), overrides=(_LOG, _TWIN)
     ),
