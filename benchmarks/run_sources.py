@@ -16,6 +16,7 @@ DEEPPCB = {
 COCO = {"dataset": "CocoDataset", "annotations": ["data/coco_val416"], "images": 1200}
 COCO_SUBSET = {"dataset": "CocoDataset", "annotations": ["data/coco_subset"], "images": 188}
 DEMO = {"dataset": "CocoDataset", "annotations": ["demo/annotations/val.json"], "images": 120}
+DIGIT_CROPS = {"dataset": "DigitCrops", "annotations": ["digit_crops"], "images": 2000}
 BCCD_MODELS = {
     "bccd_retinanet": "RetinaNet-R18",
     "bccd_faster_rcnn": "Faster R-CNN-R18",
@@ -164,6 +165,7 @@ SOURCES = [
     methods("deeppcb_retinanet|deeppcb_faster_rcnn", DEEPPCB),
     methods("yolox_nano", COCO),
     methods("resnet20|resnet56", CIFAR10, 1024),
+    methods("vit_long_digits", DIGIT_CROPS, 1024),
     Source(
         "bccd_reconstruction",
         rf"(?P<model>[^/]+)/(?:(?P<scope>\w+)-)?{BITS}/(?P<setting>[^/]+)/"

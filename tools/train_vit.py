@@ -1,4 +1,4 @@
-"""Train the small float vision transformer on the demo classification set, and save it small.
+"""Train a small float vision transformer on the demo classification set, and save it small.
 
 The checkpoint has MMEngine's ordinary form and float16 weights; the accuracy printed at the end is
 that of the saved weights.
@@ -14,7 +14,8 @@ from mmengine.runner import Runner
 from train_demo import CHECKPOINTS, ROOT, save_small
 from training import SEED, change_config
 
-CONFIG = ROOT / "configs/classification/_base_/vit_digits.py"
+CONFIGS = ROOT / "configs/classification/_base_"
+MODELS = ("vit_digits", "vit_long_digits")
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,18 +23,21 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--work-dir", default="work_dirs/train_vit")
+    parser.add_argument("--model", choices=MODELS, default=MODELS[0], help="default: %(default)s")
+    parser.add_argument("--work-dir", help="default: work_dirs/train_MODEL")
     parser.add_argument("--epochs", type=int, help="default: as the config says")
     parser.add_argument("--data-root", help="where the demo set is or is to be made")
-    parser.add_argument("--out", default=str(CHECKPOINTS / "vit_digits.pth"))
+    parser.add_argument("--out", help="default: checkpoints/demo/MODEL.pth")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     return parser.parse_args()
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """The float config with what the command line changes."""
-    cfg = Config.fromfile(CONFIG)
-    change_config(cfg, args.work_dir, args.epochs, args.data_root)
+    cfg = Config.fromfile(CONFIGS / f"{args.model}.py")
+    change_config(
+        cfg, args.work_dir or f"work_dirs/train_{args.model}", args.epochs, args.data_root
+    )
     cfg.load_from = None
     cfg.default_hooks.pop("visualization", None)  # it draws boxes
     return cfg
@@ -45,7 +49,7 @@ def main() -> int:
     torch.set_num_threads(args.threads)
     runner = Runner.from_cfg(load_config(args))
     model = runner.train()
-    path = Path(args.out)
+    path = Path(args.out) if args.out else CHECKPOINTS / f"{args.model}.pth"
     meta = {"dataset_meta": dict(runner.train_dataloader.dataset.metainfo), "seed": SEED}
     save_small(model.state_dict(), path, meta)
     saved = torch.load(path, map_location="cpu", weights_only=True)

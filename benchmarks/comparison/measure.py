@@ -71,6 +71,8 @@ def make_runner(cell: Cell, places: Places, folder: Path) -> CalibrationRunner:
     steps: list[dict[str, Any]] = [dict(type="RangeCalibration")]  # of the float model: never run
     if cell.spec is not None and cell.column is not None:
         cfg.qconfig = cell.column.qconfig(cfg.qconfig.to_dict())
+        if cell.overrides:
+            cfg.qconfig.overrides = [*cell.overrides, *cfg.qconfig.get("overrides", [])]
         steps = cell.steps
     cfg.calib_cfg = dict(
         method=ROW,

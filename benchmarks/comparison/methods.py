@@ -18,6 +18,7 @@ class Method(NamedTuple):
         first: Steps before the recipe's.
         last: Steps behind them.
         baseline: Whether it chooses ranges alone, tensor by tensor: what a longer method must beat.
+        overrides: Entries of ``qconfig.overrides`` before the model's own.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Method(NamedTuple):
     first: tuple[Mapping[str, Any], ...] = ()
     last: tuple[Mapping[str, Any], ...] = ()
     baseline: bool = False
+    overrides: tuple[Mapping[str, Any], ...] = ()
 
 
 def _searching_by(objective: str) -> Changes:
@@ -46,6 +48,11 @@ _STEPS = {"type": "LearnedSteps", "preset": "fast", "crop": 48}
 _SEARCH = {"type": "JointSearch", "objective": {"type": "LastStageDistance"}}
 _RANDOM = {"type": "RandomRanges"}
 _LAYERWISE: Changes = {"LpInterpolation": {"interpolate": False}}
+# Of transformers at few bits.
+_LOG = {"role": "softmax", "act": {"type": "LogQuantizer"}}
+_TWIN_SOFTMAX = {"role": "softmax", "act": {"type": "TwinQuantizer"}}
+_TWIN = {"role": "gelu", "act": {"type": "TwinQuantizer"}}
+_NORMS = {"type": "NormReparametrization"}
 
 METHODS = {
     "minmax": Method("min-max", "minmax", baseline=True),
@@ -92,6 +99,17 @@ METHODS = {
     "lapq_from_layerwise": Method("LAPQ from layer-wise L_p", "lapq", _LAYERWISE),
     "bias_mmse": Method("MMSE, weights' means corrected", "mmse", first=(_BIAS,)),
     "lapq_bias": Method("LAPQ, weights' means corrected during it", "lapq", first=(_BIAS,)),
+    "mmse_log": Method("MMSE, log softmax", "mmse", overrides=(_LOG,)),
+    "mmse_twin_softmax": Method("MMSE, twin softmax", "mmse", overrides=(_TWIN_SOFTMAX,)),
+    "mmse_twin": Method("MMSE, twin GELU", "mmse", overrides=(_TWIN,)),
+    "mmse_norms": Method("MMSE, norms", "mmse", first=(_NORMS,)),
+    "mmse_vit": Method("MMSE, log, twin, norms", "mmse", first=(_NORMS,), overrides=(_LOG, _TWIN)),
+    "qdrop_vit": Method(
+        "QDrop, log, twin, norms", "qdrop", first=(_NORMS,), overrides=(_LOG, _TWIN)
+    ),
+    "bitshrink_vit": Method(
+        "Bit-shrinking, log, twin, norms", "bitshrink", first=(_NORMS,), overrides=(_LOG, _TWIN)
+    ),
     "lapq_then_bias": Method("LAPQ, weights' means corrected after it", "lapq", last=(_BIAS,)),
 }
 # What runs without --methods: the others are parts of these, or variants.

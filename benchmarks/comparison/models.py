@@ -103,6 +103,16 @@ MODELS = {
     ),
     "resnet20": _cifar10(20),
     "resnet56": _cifar10(56),
+    "vit_long_digits": Model(
+        "ViT, digits",
+        "configs/classification/vit_long_digits_w4a4_mmse.py",
+        ("checkpoints/demo/vit_long_digits.pth",),
+        metric="top1",
+        images=1024,
+        held_out=512,
+        batch_size=64,
+        recipes="configs/classification/_base_/calib",
+    ),
 }
 # What runs without --models: the others are variants of these.
 DEFAULT_MODELS = (

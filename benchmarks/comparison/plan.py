@@ -49,9 +49,17 @@ class Cell(NamedTuple):
         return [] if self.spec is None else self.spec.steps(MODELS[self.model])
 
     @property
+    def overrides(self) -> list[dict[str, Any]]:
+        """What its method overrides in the model's qconfig."""
+        return [] if self.spec is None else list(map(dict, self.spec.method.overrides))
+
+    @property
     def decides(self) -> dict[str, Any]:
         """What its figures depend on beside its name, as it is read back from JSON."""
-        return json.loads(json.dumps({"recipe": self.steps, "images": self.num_images}))
+        decides: dict[str, Any] = {"recipe": self.steps, "images": self.num_images}
+        if self.overrides:
+            decides["overrides"] = self.overrides
+        return json.loads(json.dumps(decides))
 
     def folder(self, work_dir: Path) -> Path:
         """Where its stages, logs and detections are."""

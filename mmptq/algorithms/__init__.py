@@ -2,7 +2,7 @@
 
 from mmptq.algorithms.base import Step
 from mmptq.algorithms.bias_correction import BiasCorrection
-from mmptq.algorithms.equalization import Equalization
+from mmptq.algorithms.equalization import Equalization, NormReparametrization
 from mmptq.algorithms.gptq import GPTQ
 from mmptq.algorithms.lapq import JointSearch, LpInterpolation, RandomRanges
 from mmptq.algorithms.mixed_precision import MixedPrecision
@@ -27,6 +27,7 @@ __all__ = [
     "LearnedSteps",
     "LpInterpolation",
     "MixedPrecision",
+    "NormReparametrization",
     "QDrop",
     "RandomRanges",
     "RangeCalibration",

@@ -1,6 +1,7 @@
 """Sets the range of every quantizer by an observer; the base of all recipes."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from mmptq.algorithms.base import Step
 from mmptq.engine import CalibrationContext
 from mmptq.observers import Observer, Statistics, WeightStatistics
-from mmptq.quantizers import UniformQuantizer
+from mmptq.quantizers import LevelQuantizer, UniformQuantizer
 from mmptq.registry import OBSERVERS, STEPS, build
 
 MIN_MAX = {"type": "MinMaxObserver"}
@@ -58,5 +59,10 @@ def find_range(
     quantizer: UniformQuantizer, observer: Observer, stats: Statistics
 ) -> tuple[Tensor, Tensor]:
     """The range that ``observer`` reads from ``stats``, on the quantizer's device."""
-    low, high = observer.compute_range(stats, quantizer.scheme_for(stats.low))
+    if isinstance(quantizer, LevelQuantizer):
+        ranges = quantizer.candidates(float(stats.low), float(stats.high))
+        levels = partial(quantizer.levels, scheme=quantizer.scheme)
+        low, high = observer.choose_range(stats, *ranges, levels)
+    else:
+        low, high = observer.compute_range(stats, quantizer.scheme_for(stats.low))
     return low.to(quantizer.scale.device), high.to(quantizer.scale.device)

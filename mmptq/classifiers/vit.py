@@ -27,6 +27,7 @@ class VisionTransformer(ImageClassifier):
         conv_stem: Patches by convolutions of stride 2, with norms, in place of one large one (Xiao
             et al. 2021, "Early convolutions help transformers see better"); it needs fewer images,
             and a ``patch_size`` that is a power of 2.
+        stem_convs: Of ``conv_stem``: convolutions at each resolution, the first of which halves it.
         num_classes: Number of classes.
         data_preprocessor: As for MMEngine's ``BaseModel``.
 
@@ -43,6 +44,7 @@ class VisionTransformer(ImageClassifier):
         num_heads: int = 3,
         mlp_ratio: float = 4.0,
         conv_stem: bool = False,
+        stem_convs: int = 1,
         num_classes: int = 1000,
         data_preprocessor: Any = None,
     ) -> None:
@@ -54,7 +56,7 @@ class VisionTransformer(ImageClassifier):
         self.image_size = image_size
         self.patch_embed: nn.Module
         if conv_stem:
-            self.patch_embed = _conv_stem(patch_size, embed_dims)
+            self.patch_embed = _conv_stem(patch_size, embed_dims, stem_convs)
         else:
             self.patch_embed = nn.Conv2d(3, embed_dims, patch_size, patch_size)
         tokens = (image_size // patch_size) ** 2
@@ -99,19 +101,23 @@ class TransformerBlock(nn.Module):
         return x + self.fc2(self.act(self.fc1(self.norm2(x))))
 
 
-def _conv_stem(patch_size: int, embed_dims: int) -> nn.Sequential:
-    """As many convolutions as halve the image to patches, each doubling the channels, and a 1x1."""
+def _conv_stem(patch_size: int, embed_dims: int, stem_convs: int) -> nn.Sequential:
+    """As many stages as halve the image to patches, each doubling the channels, and a 1x1."""
     count = patch_size.bit_length() - 1
     if patch_size != 2**count or count < 1 or embed_dims % 2 ** (count - 1):
         raise ConfigError(
             f"model.patch_size = {patch_size!r}: with conv_stem a power of 2, from 2, half of "
             f"which divides embed_dims = {embed_dims}"
         )
+    if stem_convs < 1:
+        raise ConfigError(f"model.stem_convs = {stem_convs!r}: must be a whole number from 1")
     widths = [3, *(embed_dims // 2**n for n in range(count - 1, -1, -1))]
     layers: list[nn.Module] = []
     for i in range(count):
-        conv = nn.Conv2d(widths[i], widths[i + 1], 3, stride=2, padding=1, bias=False)
-        layers += [conv, nn.BatchNorm2d(widths[i + 1]), nn.ReLU()]
+        for n in range(stem_convs):
+            inputs, stride = (widths[i + 1], 1) if n else (widths[i], 2)
+            conv = nn.Conv2d(inputs, widths[i + 1], 3, stride=stride, padding=1, bias=False)
+            layers += [conv, nn.BatchNorm2d(widths[i + 1]), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(embed_dims, embed_dims, 1))
 
 

@@ -2,7 +2,7 @@
 
 from mmptq.engine.context import CalibrationContext, Track
 from mmptq.engine.data.calibration_set import CalibrationSet
-from mmptq.engine.data.channel_ranges import channel_ranges
+from mmptq.engine.data.channel_ranges import channel_ranges, channel_statistics
 from mmptq.engine.data.collect import check_activations, check_weights, collect_statistics
 from mmptq.engine.data.float_checkpoint import load_float_checkpoint
 from mmptq.engine.data.images import (
@@ -44,6 +44,7 @@ __all__ = [
     "TensorCache",
     "Track",
     "channel_ranges",
+    "channel_statistics",
     "check_activations",
     "check_files",
     "check_reached",

@@ -55,6 +55,7 @@ def check_exportable(model: QuantModel, target: Target) -> None:
             )
     for kind, quantizers in (("weight", weights), ("act", sites)):
         for name, quantizer in quantizers.items():
+            _check_levels(name, kind, quantizer)
             _check_bits(name, kind, quantizer)
     for name, quantizer in sites.items():
         _check_target(name, quantizer, target)
@@ -78,6 +79,15 @@ def target_note(plan: Plan, target: Target) -> str | None:
         difference = "whose rules are the same for it"
     made = "no target" if plan.target is None else plan.target
     return f"the checkpoint was made for {made} and is exported for {target.name}, {difference}"
+
+
+def _check_levels(name: str, kind: str, quantizer: UniformQuantizer) -> None:
+    if not quantizer.exportable:
+        raise ConfigError(
+            f"{name}: {kind}.type = {type(quantizer).__name__!r}: its levels are not evenly "
+            "spaced, and no runtime computes with such codes; quantize this layer with the "
+            "default type, UniformQuantizer"
+        )
 
 
 def _check_bits(name: str, kind: str, quantizer: UniformQuantizer) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmptq.errors import CheckpointError, ConfigError
 from mmptq.models.chains import fused_calls
+from mmptq.models.kinds import has_own_levels
 from mmptq.models.outputs import OUTPUT, OutputCalls, find_outputs, output_calls, with_outputs
 from mmptq.models.qconfig import QConfig
 from mmptq.models.sites import Act, SitePlan, assign_sites
@@ -40,8 +41,8 @@ class LayerPlan:
         name: Module name in the detector.
         kind: Class name of the float layer, of the one that the model was built with; a key of
             :data:`mmptq.modules.OUTPUTS` for what reads an output.
-        roles: ``backbone``, ``neck`` or ``head``, and ``first``, ``last``, ``depthwise`` or
-            ``embedding``.
+        roles: ``backbone``, ``neck`` or ``head``, and ``first``, ``last``, ``depthwise``,
+            ``embedding``, ``softmax`` or ``gelu``.
         weight: Spec of the weight, ``None`` for float or where there is none (an operand of a
             product of two activations).
         inputs: Name of the site that each call reads through (one entry serves all calls),
@@ -250,7 +251,8 @@ def _granular(layer: Any, spec: TensorSpec | None) -> Act | None:
     """How ``layer`` wants its input to be quantized by ``spec``."""
     if spec is None:
         return None
-    by_channel = spec.per_channel == "depthwise" and factor_axis(layer) is not None
+    one_step = spec.per_channel != "depthwise" or has_own_levels(spec)
+    by_channel = not one_step and factor_axis(layer) is not None
     return spec, layer.in_channels if by_channel else None
 
 
@@ -258,7 +260,8 @@ def layer_roles(name: str, trace: Trace, layer: nn.Module) -> tuple[str, ...]:
     """Section of the layer (by its top-level module), its place and its kind.
 
     First and last are layers; a table that is looked up is an ``embedding``, though nothing stands
-    before it: most protocols leave the first layer more bits for what an image holds.
+    before it: most protocols leave the first layer more bits for what an image holds. Layers that
+    read just what softmax or GELU gave are ``softmax`` and ``gelu``.
     """
     top = name.split(".", 1)[0]
     section = top if top in ("backbone", "neck") else "head"
@@ -266,4 +269,6 @@ def layer_roles(name: str, trace: Trace, layer: nn.Module) -> tuple[str, ...]:
     by_channel = not isinstance(layer, Operand) and factor_axis(layer) is not None
     kinds = (("depthwise", by_channel), ("embedding", isinstance(layer, nn.Embedding)))
     found = [role for role, members in edges if name in members]
-    return (section, *found, *(role for role, fits in kinds if fits))
+    source = trace.sources.get(name)
+    behind = () if source is None else (source,)
+    return (section, *found, *(role for role, fits in kinds if fits), *behind)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mmptq.errors import ConfigError
+from mmptq.models.kinds import check_kind
 from mmptq.models.scopes import scope_preset
 from mmptq.models.specs import ACT_DEFAULT, WEIGHT_DEFAULT, Override, TensorSpec, check_bool
 from mmptq.targets import Target, parse_target
@@ -81,8 +82,10 @@ class QConfig:
         if not isinstance(own, list | tuple):
             raise ConfigError(f"qconfig.overrides = {own!r}: must be a list of dicts")
         overrides = [Override.parse(o, f"qconfig.overrides[{i}]") for i, o in enumerate(own)]
+        check_kind(weight, "weight", "qconfig.weight", target)
+        check_kind(act, "act", "qconfig.act", target)
         for override in overrides:
-            _check_override(override, weight or weight_base, act or act_base)
+            _check_override(override, weight or weight_base, act or act_base, target)
         return cls(
             scope,
             weight,
@@ -156,13 +159,15 @@ def _default_spec(base: TensorSpec, cfg: Mapping[str, Any], which: str) -> Tenso
     return base.merged(given, f"qconfig.{which}")
 
 
-def _check_override(override: Override, weight: TensorSpec, act: TensorSpec) -> None:
+def _check_override(
+    override: Override, weight: TensorSpec, act: TensorSpec, target: Target | None
+) -> None:
     """Fail on a malformed change now, whether or not it will match a layer."""
     for which, spec in (("weight", weight), ("act", act)):
         changes = override.changes.get(which)
         if changes is not None and not isinstance(changes, Mapping):
             raise ConfigError(f"{override.key}.{which} = {changes!r}: must be a dict, or None")
-        override.apply(which, spec, spec)
+        check_kind(override.apply(which, spec, spec), which, f"{override.key}.{which}", target)
 
 
 def _allowed(

@@ -12,7 +12,9 @@ from mmptq.ops import MAX_BITS, MIN_BITS
 # each, or nowhere.
 ACT_GRANULARITIES = ("depthwise", "none")
 
-ROLES = ("backbone", "neck", "head", "first", "last", "depthwise", "embedding")
+ROLES = (
+    "backbone", "neck", "head", "first", "last", "depthwise", "embedding", "softmax", "gelu",
+)  # fmt: skip
 
 
 def check_num_bits(value: Any, key: str) -> float:

@@ -20,6 +20,9 @@ from mmptq.modules import Operand, QuantOperand, evaluating
 
 TensorKey = tuple[Any, ...]
 
+# What autograd calls the functions whose outputs have forms of their own, and a layer's role.
+SOURCES = {"SoftmaxBackward0": "softmax", "GeluBackward0": "gelu"}
+
 
 @dataclass
 class Trace:
@@ -35,6 +38,7 @@ class Trace:
             layer wrote, and nothing else reads it.
         links: Pairs of layers between which a factor per channel can move.
         chains: What reads the output of each call of a layer.
+        sources: Layers that in every call read just what one of :data:`SOURCES` gave, and its role.
     """
 
     calls: dict[str, list[int]] = field(default_factory=dict)
@@ -43,6 +47,7 @@ class Trace:
     batch_norms: list[tuple[str, str]] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
     chains: list[Chain] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 class _Recorder:
@@ -145,7 +150,7 @@ def trace(
     else:
         last = behind(outputs, recorder.nodes)
         ends = [t.grad_fn for t in flatten_tensors(outputs) if t.grad_fn is not None]
-    children = _children(ends)
+    children = children_of(ends)
     readers = Counter({node: len(found) for node, found in children.items()})
     batch_norms = _match_norms(recorder, readers)
     counter.add(readers)
@@ -157,7 +162,17 @@ def trace(
         batch_norms=batch_norms,
         links=find_links(model, recorder.read_nodes, recorder.nodes, counter, norms),
         chains=find_chains(recorder.read_nodes, recorder.nodes, counter.counts, children, norms),
+        sources=_find_sources(recorder.read_nodes),
     )
+
+
+def _find_sources(read_nodes: dict[str, list[Any]]) -> dict[str, str]:
+    found = {}
+    for name, nodes in read_nodes.items():
+        kinds = {None if node is None else SOURCES.get(node.name()) for node in nodes}
+        if len(kinds) == 1 and (kind := kinds.pop()) is not None:
+            found[name] = kind
+    return found
 
 
 @contextmanager
@@ -189,7 +204,7 @@ def _match_norms(recorder: _Recorder, readers: Counter[Any]) -> list[tuple[str, 
     return [(layer, norm) for layer, norm in pairs if layer and layer not in read_twice]
 
 
-def _children(ends: list[Any]) -> dict[Any, list[Any]]:
+def children_of(ends: list[Any]) -> dict[Any, list[Any]]:
     """The operations that read the output of each of the autograd nodes behind ``ends``.
 
     An end is read once more, as an output of the model: by ``None``.

@@ -1,6 +1,7 @@
 """What an observer is, and how to add one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -21,6 +22,33 @@ class Observer(ABC):
     :class:`~mmptq.observers.statistics.Statistics` offers. A config then names it
     ``type='mmptq.YourObserver'``. Its test goes to ``tests/observers/``.
     """
+
+    # Power of the error by which levels that are not evenly spaced are chosen.
+    level_power = 2.0
+
+    def choose_range(
+        self,
+        stats: Statistics,
+        low: Tensor,
+        high: Tensor,
+        levels: Callable[[Tensor, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """The range with the least mean error, for a quantizer with levels of its own.
+
+        Such a quantizer (:class:`mmptq.quantizers.LevelQuantizer`) says what to choose from. The
+        error is squared, whatever the observer, unless :attr:`level_power` says otherwise.
+
+        Args:
+            stats: Of an activation as a whole.
+            low: Lower ends ``(K,)`` to choose from.
+            high: Upper ends ``(K,)``.
+            levels: From ranges to levels ``(K, L)``, ascending.
+
+        Returns:
+            ``low`` and ``high``, 0-dim; the first of equally good ones.
+        """
+        best = stats.level_error(levels(low, high), self.level_power).argmin()
+        return low[best], high[best]
 
     @abstractmethod
     def compute_range(self, stats: Statistics, scheme: QuantScheme) -> tuple[Tensor, Tensor]:

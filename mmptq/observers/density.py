@@ -125,6 +125,24 @@ class PiecewiseDensity:
             error += (rest * scale).abs().pow_(p) @ self._point_counts
         return error
 
+    def level_error(self, levels: Tensor, p: float) -> Tensor:
+        """Mean of ``|x - nearest level| ** p`` for each row of ``levels`` ``(K, L)``, ascending."""
+        return torch.stack([self._level_error(row, p) for row in levels.double()]) / self.total
+
+    def _level_error(self, levels: Tensor, p: float) -> Tensor:
+        middles = (levels[1:] + levels[:-1]) / 2.0
+        # From one level to the next the integral grows by that of a whole cell.
+        cells = 2.0 * (levels.diff() / 2.0) ** (p + 1.0) / (p + 1.0)
+        before = torch.cat([cells.new_zeros(1), cells.cumsum(0)])
+        index = torch.bucketize(self.edges, middles)
+        rest = self.edges - levels[index]
+        integral = before[index] + rest.abs().pow(p + 1.0).copysign(rest) / (p + 1.0)
+        error = integral.diff() @ self._density
+        if self._points.numel():
+            rest = self._points - levels[torch.bucketize(self._points, middles)]
+            error = error + rest.abs().pow(p) @ self._point_counts
+        return error
+
     def histogram(self, num_bins: int, low: float, high: float) -> Tensor:
         """Counts of the non-zero values in equal bins of ``[low, high]``, ``(num_bins,)`` float64.
 

@@ -41,7 +41,7 @@ class LpNormObserver(Observer):
     def __init__(self, p: float = 2.0) -> None:
         ok = is_number(p) and 0.0 < p < math.inf
         require(ok, self, "p", p, "a positive number, e.g. 2.0 for the mean squared error")
-        self.p = float(p)
+        self.p = self.level_power = float(p)
 
     @override
     def compute_range(self, stats: Statistics, scheme: QuantScheme) -> tuple[Tensor, Tensor]:

@@ -86,6 +86,21 @@ class Statistics(ABC):
             ``(num_bins,)`` or ``(C, num_bins)``, may hold fractions.
         """
 
+    def level_error(self, levels: Tensor, p: float) -> Tensor:
+        """Mean of ``|Q(x) - x| ** p`` where each value gets the nearest of some levels.
+
+        Args:
+            levels: ``(K, L)``: candidates first, ascending within each.
+            p: Any positive power.
+
+        Returns:
+            ``(K,)``.
+
+        Raises:
+            NotImplementedError: Not of an activation as a whole.
+        """
+        raise NotImplementedError(f"{type(self).__name__} knows evenly spaced levels only")
+
     def std(self) -> Tensor:
         """Standard deviation around the mean (of the population)."""
         return self.abs_moment(2.0, self.mean()).sqrt()

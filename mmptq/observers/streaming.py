@@ -196,6 +196,10 @@ class TensorStatistics(StreamingStatistics):
         return torch.tensor(self._density().quantile(q)).clamp(self.low, self.high)
 
     @override
+    def level_error(self, levels: Tensor, p: float) -> Tensor:
+        return self._density(_COARSE_PER_OCTAVE).level_error(levels, p)
+
+    @override
     def lp_error(self, low: Tensor, high: Tensor, scheme: QuantScheme, p: float) -> Tensor:
         return self._density(_COARSE_PER_OCTAVE).lp_error(quant_grid(low, high, scheme), p)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmptq import ops
 from mmptq.quantizers.adaptive_rounding import AdaptiveRoundingQuantizer
+from mmptq.quantizers.levels import nearest
 from mmptq.quantizers.uniform import UniformQuantizer
 
 
@@ -38,6 +39,8 @@ class LearnedStepQuantizer(nn.Module):
         self.generator: torch.Generator | None = None
         self.register_buffer("base_scale", source.scale.detach().clone())
         self.register_buffer("zero_point", source.zero_point.detach().clone())
+        # Of levels that are not evenly spaced: where they are, in steps.
+        self.units = source.units_for(source.range_low, source.range_high, source.scheme)
         self.log_gain = nn.Parameter(torch.zeros_like(self.base_scale), requires_grad=learn)
         self.v: nn.Parameter | None = None
         # Takes over once the rounding is learned, see :meth:`start_rounding`.
@@ -48,14 +51,15 @@ class LearnedStepQuantizer(nn.Module):
         """Change the bit-width, real or whole, and keep the range."""
         source = self._source[0]
         self.scheme = replace(self.target, num_bits=float(num_bits))
+        self.units = source.units_for(source.range_low, source.range_high, self.scheme)
         if self.scheme == self.target:  # bit for bit what it was
             self.base_scale.copy_(source.scale)
             self.zero_point.copy_(source.zero_point)
             return
         ends = source.range_low, source.range_high
         # A step that was changed since its range was set has moved the range with it.
-        growth = source.scale / ops.range_to_params(*ends, self.target)[0]
-        scale, zero_point = ops.range_to_params(*ends, self.scheme)
+        growth = source.scale / source.params_for(*ends, self.target)[0]
+        scale, zero_point = source.params_for(*ends, self.scheme)
         self.base_scale.copy_(scale * growth)
         self.zero_point.copy_(zero_point)
 
@@ -72,6 +76,8 @@ class LearnedStepQuantizer(nn.Module):
             return self.rounding(x)
         quant_min, quant_max = self.scheme.bounds
         low, high = quant_min - self.zero_point, quant_max - self.zero_point
+        if self.units is not None:
+            low, high = self.units[0], self.units[-1]
         low = ops.per_channel(low, x.dim(), self.ch_axis)
         high = ops.per_channel(high, x.dim(), self.ch_axis)
         scale = ops.per_channel(self.scale, x.dim(), self.ch_axis)
@@ -79,8 +85,8 @@ class LearnedStepQuantizer(nn.Module):
         if self.drop_prob > 0.0:
             dropped = random_mask(x, self.drop_prob, self.generator)
         if torch.is_grad_enabled() and (x.requires_grad or scale.requires_grad):
-            return _FakeQuantize.apply(x, scale, low, high, dropped)
-        quantized = (x / scale).round_().clamp_(low, high).mul_(scale)
+            return _FakeQuantize.apply(x, scale, low, high, dropped, self.units)
+        quantized = _codes(x / scale, low, high, self.units).mul_(scale)
         return quantized if dropped is None else choose(dropped, x, quantized)
 
     def prepare_rounding(self, weight: Tensor) -> nn.Parameter:
@@ -131,10 +137,16 @@ class _FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, scale: Tensor, low: Tensor, high: Tensor, dropped: Tensor | None
+        ctx: Any,
+        x: Tensor,
+        scale: Tensor,
+        low: Tensor,
+        high: Tensor,
+        dropped: Tensor | None,
+        units: Tensor | None,
     ) -> Tensor:
         steps = x / scale
-        codes = steps.round().clamp_(low, high)
+        codes = _codes(steps, low, high, units)
         output = codes * scale
         mask = None
         if dropped is not None:
@@ -158,7 +170,12 @@ class _FakeQuantize(torch.autograd.Function):
             grad_scale -= _sum_of_products(steps, inside, scale.shape)
         if passed is not None:
             inside += passed
-        return inside, grad_scale, None, None, None
+        return inside, grad_scale, None, None, None, None
+
+
+def _codes(steps: Tensor, low: Tensor, high: Tensor, units: Tensor | None) -> Tensor:
+    """The levels of ``steps``, in steps: whole numbers within the bounds, or the units."""
+    return steps.round().clamp_(low, high) if units is None else nearest(steps, units)
 
 
 def _where_inside(grad: Tensor, steps: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -29,6 +29,9 @@ class UniformQuantizer(nn.Module):
         num_channels: Size of that axis.
     """
 
+    # Whether integers of a runtime can stand for the codes.
+    exportable = True
+
     scale: Tensor
     zero_point: Tensor
     num_bits: Tensor
@@ -70,6 +73,14 @@ class UniformQuantizer(nn.Module):
         signed = self.scheme.symmetric and bool((low < 0).any())
         return replace(self.scheme, signed=signed)
 
+    def params_for(self, low: Tensor, high: Tensor, scheme: QuantScheme) -> tuple[Tensor, Tensor]:
+        """Step and zero point for a range; shapes as for :func:`ops.range_to_params`."""
+        return ops.range_to_params(low, high, scheme)
+
+    def units_for(self, low: Tensor, high: Tensor, scheme: QuantScheme) -> Tensor | None:
+        """The levels in steps, ``(L,)`` ascending; ``None``: all whole numbers within bounds."""
+        return None
+
     @torch.no_grad()
     def set_range(self, low: Tensor, high: Tensor) -> None:
         """Cover ``[low, high]`` (0-dim or ``(C,)``) and switch the quantizer on.
@@ -108,7 +119,7 @@ class UniformQuantizer(nn.Module):
         """
         calibrated = self.calibrated
         if calibrated:
-            fitted, _ = ops.range_to_params(self.range_low, self.range_high, self.scheme)
+            fitted, _ = self.params_for(self.range_low, self.range_high, self.scheme)
             # Exactly 1 for a step that nobody changed: nothing drifts.
             growth = self.scale / fitted
             self.range_low.mul_(growth)
@@ -144,7 +155,7 @@ class UniformQuantizer(nn.Module):
 
     def _fit_levels(self) -> None:
         """Step and zero point for the range and the scheme as they are."""
-        scale, zero_point = ops.range_to_params(self.range_low, self.range_high, self.scheme)
+        scale, zero_point = self.params_for(self.range_low, self.range_high, self.scheme)
         self.scale.copy_(scale)
         self.zero_point.copy_(zero_point)
 

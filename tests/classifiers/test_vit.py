@@ -51,12 +51,21 @@ def test_the_convolutional_stem_halves_the_image_until_it_has_patches() -> None:
     assert stem(torch.zeros(2, 3, 8, 8)).shape == (2, 12, 2, 2)
 
 
+def test_a_deeper_stem_has_the_same_resolutions() -> None:
+    stem = VisionTransformer(**SIZES, conv_stem=True, stem_convs=2).patch_embed
+    convs = [m for m in stem.modules() if isinstance(m, nn.Conv2d)]
+    widths = [(m.in_channels, m.out_channels, m.stride[0]) for m in convs]
+    assert widths == [(3, 6, 2), (6, 6, 1), (6, 12, 2), (12, 12, 1), (12, 12, 1)]
+    assert stem(torch.zeros(2, 3, 8, 8)).shape == (2, 12, 2, 2)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         (dict(patch_size=3), "model.patch_size = 3: must divide 8"),
         (dict(num_heads=5), "model.num_heads = 5: must divide 12"),
         (dict(image_size=9, patch_size=3, conv_stem=True), "patch_size = 3: with conv_stem"),
+        (dict(conv_stem=True, stem_convs=0), "model.stem_convs = 0: must be a whole number from 1"),
         (dict(patch_size=1, conv_stem=True), "patch_size = 1: with conv_stem"),
         (dict(patch_size=8, embed_dims=6, conv_stem=True), "divides embed_dims = 6"),
     ],

@@ -13,6 +13,7 @@ from mmptq.export.checks import check_exportable, check_installed, target_note
 from mmptq.models import Plan
 from mmptq.targets import TARGETS
 from tests.calibration_support import MakeContext, make_context  # noqa: F401
+from tests.transformer_support import MakeTransformer, make_transformer  # noqa: F401
 
 OPENVINO, TENSORRT = TARGETS["openvino"], TARGETS["tensorrt"]
 
@@ -52,6 +53,15 @@ def test_deformable_convolutions(make_context: MakeContext) -> None:  # noqa: F8
     context = make_context("retinanet")
     context.model.model.backbone.extra = DeformConv2d(4, 4, 3)
     with pytest.raises(ConfigError, match=r"backbone\.extra: a DeformConv2d is deformable"):
+        check_exportable(context.model, OPENVINO)
+
+
+@pytest.mark.parametrize("kind", ["LogQuantizer", "TwinQuantizer"])
+def test_levels_of_their_own(kind: str, make_transformer: MakeTransformer) -> None:  # noqa: F811
+    overrides = [{"role": "softmax", "act": {"type": kind}}]
+    context = make_transformer("vit", qconfig={**qconfig(), "overrides": overrides})
+    message = rf"blocks\.0\.attn\.product\.probs:0: act.type = '{kind}': .*UniformQuantizer"
+    with pytest.raises(ConfigError, match=message):
         check_exportable(context.model, OPENVINO)
 
 

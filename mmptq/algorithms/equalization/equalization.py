@@ -86,7 +86,7 @@ class Equalization(Step):
             before = list(flatten_tensors(forward(image)))
             self._equalize(context, links, groups)
             model.start_pass()
-            _check_same(before, list(flatten_tensors(forward(image))))
+            check_same(type(self).__name__, before, list(flatten_tensors(forward(image))))
         model.forget_ranges()
         _report(len(links), len(groups), len(model.plan.sites))
 
@@ -154,11 +154,16 @@ def _move(scaling: Scaling, before: str, after: str, factor: Tensor) -> None:
     scaling.multiply_inputs(after, factor)
 
 
-def _check_same(before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
+def check_same(step: str, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
+    """Make sure that two lists of outputs are the same but for rounding.
+
+    Raises:
+        NumericalError: They are not; names the step that changed something.
+    """
     for a, b in zip(before, after, strict=True):
         if a.numel() and not float((a - b).abs().max()) <= _ROUNDING * float(a.abs().max()):
             raise NumericalError(
-                "Equalization changes what the float model computes: its layers exchange tensors "
+                f"{step} changes what the float model computes: its layers exchange tensors "
                 "in a way that was not seen; take it out of calib_cfg.steps"
             )
 

@@ -15,6 +15,7 @@ from mmptq.algorithms.reconstruction.checks import (
     parse_cache,
     reconstructing,
 )
+from mmptq.algorithms.reconstruction.fisher import add_fisher_weights
 from mmptq.algorithms.reconstruction.progress import Progress
 from mmptq.algorithms.reconstruction.report import Report, UnitReport
 from mmptq.engine.context import CalibrationContext
@@ -58,6 +59,9 @@ class Reconstruction(Step):
             activations are kept.
         log_interval: Iterations between two log rows; by default a 40th of ``iters``.
         checkpoint_interval: Iterations between two snapshots within a unit.
+        fisher: Weigh each squared difference by the squared gradient of the task loss in the unit's
+            float output (the diagonal of the Fisher information, Li et al. 2021, eq. 10); needs
+            labels.
         crop: Outputs a side (at least) of the random crops on which a unit is adjusted, where it
             does the same at every position; the others, and all with ``None``, on whole maps.
 
@@ -84,6 +88,7 @@ class Reconstruction(Step):
         log_interval: int | None = None,
         checkpoint_interval: int = 2000,
         crop: int | None = None,
+        fisher: bool = False,
     ) -> None:
         defaults = self.defaults(preset)
         self.iters = defaults["iters"] if iters is None else iters
@@ -106,7 +111,14 @@ class Reconstruction(Step):
         whole = isinstance(crop, int) and not isinstance(crop, bool) and crop >= 1
         self.check("crop", crop, crop is None or whole, "a whole number from 1, or None")
         self.crop = crop
+        self.check("fisher", fisher, isinstance(fisher, bool), "True or False")
+        self.fisher = fisher
         self.log_interval = log_interval or max(self.iters // 40, 1)
+
+    @property
+    def reads_loss(self) -> bool:
+        """For its gradients, if they are asked for; regions are then sampled as in training."""
+        return self.fisher
 
     @property
     def judged_by(self) -> Mapping[str, Any]:
@@ -142,18 +154,6 @@ class Reconstruction(Step):
     def policy(self, problem: UnitProblem, probe: list[int]) -> Policy:
         """What is decided in each iteration; called with the trainable form attached."""
         return Policy()
-
-    def add_weights(
-        self, context: CalibrationContext, unit: Unit, data: UnitData, frozen: Mapping[int, Any]
-    ) -> None:
-        """Add weights of a unit's squared differences to its data.
-
-        Args:
-            context: With the units before this one finished.
-            unit: Whose data.
-            data: Complete but for them.
-            frozen: What the adapter holds fixed for each image, by its position.
-        """
 
     def loop_settings(self) -> LoopSettings:
         """Of each unit's loop."""
@@ -191,7 +191,8 @@ class Reconstruction(Step):
             for index in context.track(indices, f"{type(self).__name__}: units", len(indices)):
                 data = capture.float_data(index)
                 capture.add_quantized(index, data)
-                self.add_weights(context, units[index], data, capture.frozen)
+                if self.fisher:
+                    add_fisher_weights(context, units[index], data, capture.frozen)
                 progress.reports.append(
                     self._run_unit(
                         context, units[index], data, progress, seed, report, capture.note

@@ -1,4 +1,4 @@
-"""One pass over the calibration set finds how far each channel of an activation reaches."""
+"""One pass over the calibration set finds what the channels of some activations are like."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -7,8 +7,10 @@ import torch
 from mmengine.dist import all_gather_object
 from torch import Tensor, nn
 
+from mmptq.engine.data.collect import merge_processes
 from mmptq.engine.data.reach import read_by
 from mmptq.models import QuantModel
+from mmptq.observers import ChannelStatistics, StreamingStatistics
 
 Batches = Iterable[tuple[int, dict[str, Any]]]
 
@@ -41,6 +43,47 @@ def channel_ranges(
         for handle in handles:
             handle.remove()
     return _largest(all_gather_object({name: x.cpu() for name, x in found.items()}))
+
+
+@torch.no_grad()
+def channel_statistics(
+    model: QuantModel, layers: Collection[str], batches: Batches
+) -> dict[str, StreamingStatistics]:
+    """Statistics of each channel that linear layers read, divided as they divide it.
+
+    Args:
+        model: Prepared; its quantizers stay as they are.
+        layers: Names of linear layers; all calls of a layer count together.
+        batches: ``(position, collated batch)`` of this process.
+
+    Returns:
+        Layer -> statistics, the same on every process; a layer that no image reached is left out.
+
+    Raises:
+        NumericalError: NaN or Inf in an activation.
+    """
+    modules: dict[str, Any] = dict(model.quant_layers())
+    found = {name: ChannelStatistics(modules[name].weight.shape[1], -1) for name in sorted(layers)}
+    position = 0
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            read = read_by(args, kwargs)
+            if read is not None:
+                found[name].update(layer.divided(read), position)
+
+        return hook
+
+    handles = [
+        modules[name].register_forward_pre_hook(watch(name), with_kwargs=True) for name in found
+    ]
+    try:
+        for position, batch in batches:  # noqa: B007
+            model.test_step(batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: stats for name, stats in merge_processes(found).items() if stats.count}
 
 
 def _watch(name: str, found: dict[str, Tensor]) -> Callable[..., None]:

@@ -59,7 +59,7 @@ def collect_statistics(model: QuantModel, batches: Batches) -> dict[str, Streami
             handle.remove()
         for quantizer, enabled in switches.items():
             quantizer.enabled = enabled
-    merged = _merge_processes(statistics)
+    merged = merge_processes(statistics)
     check_seen(model.plan, (name for name, s in merged.items() if s.count == 0))
     return merged
 
@@ -105,8 +105,8 @@ def statistics_from(state: Mapping[str, Any]) -> StreamingStatistics:
     return kind.from_state_dict(state)
 
 
-def _merge_processes(
-    statistics: dict[str, StreamingStatistics],
+def merge_processes(
+    statistics: Mapping[str, StreamingStatistics],
 ) -> dict[str, StreamingStatistics]:
     """Merging is exact and commutative, so every process ends with the same numbers."""
     states = all_gather_object({name: s.state_dict() for name, s in statistics.items()})

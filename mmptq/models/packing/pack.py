@@ -15,7 +15,7 @@ from mmptq.models.packing.bits import pack_bits
 from mmptq.models.packing.blob import seal
 from mmptq.models.packing.unpack import DEFAULT_VERSION, PACKED_KEY
 from mmptq.modules import QuantLayer
-from mmptq.quantizers import UniformQuantizer
+from mmptq.quantizers import LevelQuantizer, UniformQuantizer
 
 
 @torch.no_grad()
@@ -101,11 +101,11 @@ def _codes_tell_all(layer: QuantLayer) -> bool:
 
 
 def _range_ends(model: nn.Module) -> dict[str, int]:
-    """Name in the state dict of each quantizer's lower (0) and upper (1) end."""
+    """Name in the state dict of each evenly spaced quantizer's lower (0) and upper (1) end."""
     return {
         f"{prefix}.{key}" if prefix else key: which
         for prefix, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, UniformQuantizer)
+        if isinstance(module, UniformQuantizer) and not isinstance(module, LevelQuantizer)
         for which, key in enumerate(("range_low", "range_high"))
     }
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
-from mmptq.engine import channel_ranges, float_form
+from mmptq.engine import channel_ranges, channel_statistics, float_form
 from tests.calibration_support import MakeContext, make_context  # noqa: F401
+from tests.transformer_support import MakeTransformer, make_transformer  # noqa: F401
 
 LAYERS = ("neck.lateral_convs.0.conv", "roi_head.bbox_head.shared_fcs.0", "rpn_head.rpn_cls")
 
@@ -36,3 +37,20 @@ def test_the_largest_over_images_and_calls(make_context: MakeContext) -> None:  
         again = channel_ranges(context.model, LAYERS[:1], context.data)
     assert torch.equal(again[LAYERS[0]], found[LAYERS[0]] / 4)
     assert not any(layer._forward_pre_hooks for layer in layers.values())
+
+
+@torch.no_grad()
+def test_statistics_of_tokens(make_transformer: MakeTransformer) -> None:  # noqa: F811
+    context, name = make_transformer("vit"), "blocks.1.fc1"
+    layers: dict[str, Any] = dict(context.model.quant_layers())
+    seen: list[torch.Tensor] = []
+    handle = layers[name].register_forward_pre_hook(lambda _, args: seen.append(args[0].clone()))
+    with float_form(context.model):
+        found = channel_statistics(context.model, [name], context.data)
+    handle.remove()
+    rows = torch.cat([x.flatten(0, 1) for x in seen])
+    stats = found[name]
+    assert found.keys() == {name} and stats.num_values == len(rows)
+    assert torch.equal(stats.low, rows.amin(0)) and torch.equal(stats.high, rows.amax(0))
+    assert torch.equal(stats.image_ranges()[1], torch.cat([x.amax(1) for x in seen]))
+    assert not layers[name]._forward_pre_hooks

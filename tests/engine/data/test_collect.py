@@ -230,12 +230,12 @@ def test_remedy_takes_no_other_layer_out(prepared, monkeypatch):
     model = prepared("retinanet")
     assert model.plan is not None
     site = next(s for s in model.plan.sites if s.owner == "backbone.layer2.0.conv1")
-    merge = module._merge_processes
+    merge = module.merge_processes
 
     def without(statistics: dict[str, TensorStatistics]) -> dict[str, TensorStatistics]:
         return merge({**statistics, site.name: TensorStatistics()})
 
-    monkeypatch.setattr(module, "_merge_processes", without)
+    monkeypatch.setattr(module, "merge_processes", without)
     with pytest.raises(CalibrationDataError, match="reaches 2 layers") as error:
         collect_statistics(model, batches(1))
     overrides = eval(str(error.value).partition("qconfig.overrides=")[2])
