@@ -13,11 +13,14 @@
 # Settings, as in make install STACK=onedl TORCH='torch==2.12.0':
 #   STACK      upstream (mmengine, mmcv, mmdet) or onedl, their maintained fork
 #   TORCH      requirement that pip gets for torch; the default is the torch that is there
+#   TORCHVISION  requirement of a torchvision that fits TORCH, for timm's and torchvision's classifiers;
+#              timm and mmpretrain come with it, and none of them by default
 #   TORCH_FLAGS  pip's flags for torch: --index-url https://download.pytorch.org/whl/cpu
 #   PYTHON     Python that makes the environment: 3.10 to 3.12, 3.10 or newer for onedl
 #   VENV       the environment's folder
 #   DOCS_VENV  that of the documentation's tools, which need neither torch nor mmptq
 
+comma := ,
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -50,7 +53,8 @@ TORCH_OF = $(shell $(1) -c 'import importlib.metadata as m; \
 # What an environment holds, another that is made from it cannot see.
 BASE_TORCH = $(if $(shell $(PYTHON) -c 'import sys; sys.prefix == sys.base_prefix and print(1)' \
 	2>/dev/null),$(call TORCH_OF,$(PYTHON)))
-TORCH ?= $(or $(shell cat $(VENV)/.torch 2>/dev/null),$(call TORCH_OF,$(PY)),$(BASE_TORCH),torch==2.13.0)
+TORCH ?= $(or $(shell sed -n 1p $(VENV)/.torch 2>/dev/null),$(call TORCH_OF,$(PY)),$(BASE_TORCH),torch==2.13.0)
+TORCHVISION ?= $(shell sed -n 2p $(VENV)/.torch 2>/dev/null)
 PIP := $(PY) -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.stamp-mmptq
 MMCV_TOOLS := $(wildcard tools/install_mmcv.py tools/mmcv_*.py)
@@ -78,13 +82,16 @@ $(VENV)/.stamp-venv $(DOCS_VENV)/.stamp-venv:
 		$(PYTHON) -m pip --python $(@D)/bin/python install --quiet pip; }
 	@touch $@
 
-# Rewritten only when the requirement changes: another torch means other operators.
+# Rewritten only when a requirement changes: another torch means other operators. One a line, torch
+# first.
+REQUIRED_TORCH = '$(TORCH)' $(if $(TORCHVISION),'$(TORCHVISION)')
 $(VENV)/.torch: FORCE | $(VENV)/.stamp-venv
-	@[ "$$(cat $@ 2>/dev/null)" = '$(TORCH)' ] || echo '$(TORCH)' > $@
+	@[ "$$(cat $@ 2>/dev/null)" = "$$(printf '%s\n' $(REQUIRED_TORCH))" ] || \
+		printf '%s\n' $(REQUIRED_TORCH) > $@
 
 $(VENV)/.stamp-torch: $(VENV)/.torch
-	@echo '== $(TORCH): what is there is used, the rest downloaded (the CPU build has 200 MB)'
-	@$(PIP) install $(TORCH_FLAGS) '$(TORCH)'
+	@echo '== $(TORCH) $(TORCHVISION): what is there is used, the rest downloaded (the CPU build has 200 MB)'
+	@$(PIP) install $(TORCH_FLAGS) $(REQUIRED_TORCH)
 	@touch $@
 
 $(VENV)/.stamp-mmcv: $(VENV)/.stamp-torch $(MMCV_TOOLS)
@@ -94,7 +101,8 @@ $(VENV)/.stamp-mmcv: $(VENV)/.stamp-torch $(MMCV_TOOLS)
 
 $(INSTALLED): $(VENV)/.stamp-mmcv pyproject.toml setup.py
 	@echo '== mmptq and the rest of the $(STACK) stack'
-	@$(PIP) install --quiet --no-build-isolation --editable '.[$(STACK),dev]'
+	@$(PIP) install --quiet --no-build-isolation --editable \
+		'.[$(STACK),dev$(if $(TORCHVISION),$(comma)timm$(if $(filter upstream,$(STACK)),$(comma)mmpretrain))]'
 	@touch $@
 
 demo: install

@@ -28,6 +28,8 @@ NETWORKS = {
     "mobilenetv2_imagenet": (300, 224),
     "swin_t_imagenet": (4490, 224),
 }
+# The others are MMDetection's or mmptq's own.
+PACKAGES = {"timm_imagenet": "timm", "torchvision_imagenet": "torchvision"}
 RECIPES = ("mmse", "lapq", "adaround", "brecq", "qdrop", "bitshrink")
 
 
@@ -59,6 +61,8 @@ def test_the_promised_configs_are_there() -> None:
     promised = [f"resnet{n}_cifar10_w4a4_{recipe}.py" for n in (20, 56) for recipe in RECIPES]
     for name in ("resnet18", "resnet50", "mobilenetv2"):
         promised += [f"{name}_imagenet_{tail}.py" for tail in ("w8a8_mmse", "w4a4_bitshrink")]
+    for name in PACKAGES:
+        promised += [f"{name}_{tail}.py" for tail in ("w8a8_mmse", "w4a4_bitshrink")]
     promised += ["swin_t_imagenet_w8a8_mmse.py", "swin_t_imagenet_w6a6_mmse.py"]
     assert set(promised) <= set(FOUND)
 
@@ -81,6 +85,8 @@ def test_says_what_its_name_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", FOUND)
 def test_plans(name: str) -> None:
+    if package := PACKAGES.get(network(name)):
+        pytest.importorskip(package, exc_type=Exception, reason=f"{package} is not installed")
     model, adapter, trace = traced(network(name))
     assert isinstance(adapter, ClassifierAdapter)
     with expanded_modules(model.model):

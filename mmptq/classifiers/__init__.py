@@ -4,6 +4,9 @@ from mmptq.classifiers.backbone_classifier import BackboneClassifier, LinearHead
 from mmptq.classifiers.base import ImageClassifier
 from mmptq.classifiers.cifar_resnet import CifarResNet
 from mmptq.classifiers.module_classifier import ModuleClassifier
+from mmptq.classifiers.named_network import NamedClassifier
+from mmptq.classifiers.timm_classifier import TimmClassifier
+from mmptq.classifiers.torchvision_classifier import TorchvisionClassifier
 from mmptq.classifiers.vit import TransformerBlock, VisionTransformer
 
 __all__ = [
@@ -12,6 +15,9 @@ __all__ = [
     "ImageClassifier",
     "LinearHead",
     "ModuleClassifier",
+    "NamedClassifier",
+    "TimmClassifier",
+    "TorchvisionClassifier",
     "TransformerBlock",
     "VisionTransformer",
 ]

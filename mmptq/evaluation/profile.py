@@ -237,18 +237,20 @@ def _own_numel(module: nn.Module) -> int:
     return sum(t.numel() for t in own)
 
 
-def nominal_shape(cfg: Config) -> tuple[int, int]:
+def nominal_shape(cfg: Config, default: tuple[int, int] | None = None) -> tuple[int, int]:
     """``(H, W)`` of the input that a config's test pipeline makes of an image that fills its scale.
 
     Read from the ``CenterCrop`` of ``cfg.test_dataloader`` (else ``cfg.test_pipeline``), or its
     ``Resize``, whose scale is ``(w, h)``, and padded to the data preprocessor's
-    ``pad_size_divisor``. Without a fixed scale it is MMDetection's for COCO, 1333 x 800 padded to
-    32.
+    ``pad_size_divisor``. Without a fixed scale it is ``default``, or else MMDetection's for COCO,
+    1333 x 800 padded to 32.
     """
-    width, height = _crop_size(cfg) or _resize_scale(cfg) or DEFAULT_SCALE
+    scale = DEFAULT_SCALE if default is None else default[::-1]
+    width, height = _crop_size(cfg) or _resize_scale(cfg) or scale
     model = cfg.get("model") or {}
     preprocessor = model.get("data_preprocessor") or cfg.get("data_preprocessor") or {}
-    divisor = int(preprocessor.get("pad_size_divisor", 32 if not preprocessor else 1))
+    padded = not preprocessor and default is None
+    divisor = int(preprocessor.get("pad_size_divisor", 32 if padded else 1))
     return _ceil_to(height, divisor), _ceil_to(width, divisor)
 
 

@@ -7,19 +7,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmptq.modules import channels_first, replace_module
+from mmptq.errors import CheckpointError
+from mmptq.modules import behind_norm, channels_first, replace_module
 
 
 def fold_batch_norms(model: nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
-    """Fold each ``(layer, batch norm)`` pair of names in place; the norm becomes an identity.
+    """Fold each ``(layer, batch norm)`` pair of names in place.
+
+    The norm becomes an identity, or what its class computes behind it, such as an activation.
 
     In eval mode the folded model computes the same function, up to float rounding.
     """
     for layer_name, norm_name in pairs:
         layer = model.get_submodule(layer_name)
         norm = cast(_BatchNorm, model.get_submodule(norm_name))
+        rest = behind_norm(norm)
+        if rest is None:
+            raise CheckpointError(
+                f"the plan folds {norm_name}, a {type(norm).__name__}, which computes more than a "
+                "batch norm; quantize the float model again"
+            )
         fold_pair(layer, norm)
-        replace_module(model, norm, nn.Identity())
+        replace_module(model, norm, rest)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmptq.models.chains import Chain, find_chains
 from mmptq.models.links import Link, ReadCounter, find_links
-from mmptq.modules import Operand, QuantOperand, evaluating
+from mmptq.modules import Operand, QuantOperand, behind_norm, evaluating
 
 TensorKey = tuple[Any, ...]
 
@@ -115,7 +115,7 @@ def _recording(model: nn.Module, layers: list[str], image: Tensor) -> Iterator[_
         if name in layers:
             hook = recorder.on_layer(name)
             handles.append(module.register_forward_hook(hook, with_kwargs=True))
-        elif isinstance(module, _BatchNorm) and module.running_var is not None:
+        elif isinstance(module, _BatchNorm) and behind_norm(module) is not None:
             handles.append(module.register_forward_pre_hook(recorder.on_norm(name)))
     try:
         yield recorder

@@ -18,9 +18,12 @@ from mmptq.modules.layer import QuantLayer
 from mmptq.modules.linear import QuantLinear
 from mmptq.modules.modes import evaluating
 from mmptq.modules.multihead import ExpandedMultiheadAttention
+from mmptq.modules.norms import behind_norm
 from mmptq.modules.operand import OUTPUTS, Operand, Output, QuantOperand
 from mmptq.modules.packed_linear import PackedLinear, QuantPackedLinear
 from mmptq.modules.probe import class_name
+from mmptq.modules.self_attention import ExpandedMmpretrainAttention, ExpandedTimmAttention
+from mmptq.modules.shifted_attention import ExpandedShiftedWindowAttention
 from mmptq.modules.swap import QUANTIZABLE, quantized_class, replace_module, to_quantized
 from mmptq.modules.window_attention import ExpandedWindowMSA
 
@@ -31,7 +34,10 @@ __all__ = [
     "EmbeddingTable",
     "ExpandedConditionalAttention",
     "ExpandedDeformPack",
+    "ExpandedMmpretrainAttention",
     "ExpandedMultiheadAttention",
+    "ExpandedShiftedWindowAttention",
+    "ExpandedTimmAttention",
     "ExpandedWindowMSA",
     "Operand",
     "Output",
@@ -44,6 +50,7 @@ __all__ = [
     "QuantLinear",
     "QuantOperand",
     "QuantPackedLinear",
+    "behind_norm",
     "channel_axis",
     "channels_first",
     "class_name",

@@ -1,7 +1,8 @@
 """Modules in the form in which what they multiply can be quantized."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -9,19 +10,26 @@ from mmptq.modules.conditional_attention import ExpandedConditionalAttention
 from mmptq.modules.deformable import ExpandedDeformPack
 from mmptq.modules.multihead import ExpandedMultiheadAttention
 from mmptq.modules.probe import with_constant_weight
+from mmptq.modules.self_attention import ExpandedMmpretrainAttention, ExpandedTimmAttention
+from mmptq.modules.shifted_attention import ExpandedShiftedWindowAttention
 from mmptq.modules.swap import full_name, quantized_class, replace_module
 from mmptq.modules.window_attention import ExpandedWindowMSA
 
 # By the full name of the class: a model that has such a module has imported its package, and nobody
-# else need do so. Exact classes: a subclass may compute something else.
-EXPANDED: dict[str, Callable[..., nn.Module]] = {
-    "torch.nn.modules.activation.MultiheadAttention": ExpandedMultiheadAttention.from_float,
-    "mmdet.models.backbones.swin.WindowMSA": ExpandedWindowMSA.from_float,
-    "mmdet.models.layers.transformer.utils.ConditionalAttention": (
-        ExpandedConditionalAttention.from_float
-    ),
-    "mmcv.ops.deform_conv.DeformConv2dPack": ExpandedDeformPack.from_float,
-    "mmcv.ops.modulated_deform_conv.ModulatedDeformConv2dPack": ExpandedDeformPack.from_float,
+# else need do so. Exact classes: a subclass may compute something else. A form of only some modules
+# has `handles`, which says of which.
+EXPANDED: dict[str, Any] = {
+    "torch.nn.modules.activation.MultiheadAttention": ExpandedMultiheadAttention,
+    "mmdet.models.backbones.swin.WindowMSA": ExpandedWindowMSA,
+    "mmdet.models.layers.transformer.utils.ConditionalAttention": ExpandedConditionalAttention,
+    "mmpretrain.models.utils.attention.MultiheadAttention": ExpandedMmpretrainAttention,
+    "mmpretrain.models.utils.attention.WindowMSA": ExpandedWindowMSA,
+    "timm.layers.attention.Attention": ExpandedTimmAttention,
+    "timm.models.vision_transformer.Attention": ExpandedTimmAttention,  # before timm 1.0.18
+    "timm.models.swin_transformer.WindowAttention": ExpandedWindowMSA,
+    "torchvision.models.swin_transformer.ShiftedWindowAttention": ExpandedShiftedWindowAttention,
+    "mmcv.ops.deform_conv.DeformConv2dPack": ExpandedDeformPack,
+    "mmcv.ops.modulated_deform_conv.ModulatedDeformConv2dPack": ExpandedDeformPack,
 }
 
 Replaced = list[tuple[nn.Module, nn.Module]]
@@ -42,7 +50,7 @@ def expand_modules(model: nn.Module, weights: Iterable[str] | None = None) -> Re
         ``(original, expanded)`` pairs.
     """
     found = [module for module in model.modules() if _has_expanded_form(module)]
-    pairs = [(module, EXPANDED[full_name(type(module))](module)) for module in found]
+    pairs = [(module, EXPANDED[full_name(type(module))].from_float(module)) for module in found]
     _replace(model, pairs)
     named = (
         model.named_modules() if weights is None else [(n, model.get_submodule(n)) for n in weights]
@@ -72,6 +80,5 @@ def _with_own_weight(module: nn.Module) -> nn.Module | None:
 
 
 def _has_expanded_form(module: nn.Module) -> bool:
-    if isinstance(module, nn.MultiheadAttention) and not ExpandedMultiheadAttention.handles(module):
-        return False
-    return full_name(type(module)) in EXPANDED
+    form = EXPANDED.get(full_name(type(module)))
+    return form is not None and (not hasattr(form, "handles") or form.handles(module))

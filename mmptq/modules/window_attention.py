@@ -9,10 +9,11 @@ from mmptq.modules.sharing import share
 
 
 class ExpandedWindowMSA(nn.Module):
-    """MMDetection's ``WindowMSA``, with the products' operands as modules.
+    """``WindowMSA`` of MMDetection and mmpretrain, and timm's ``WindowAttention``, taken apart.
 
-    It has the original's parameters, buffers and modules under their names, and computes the same
-    operations in the same order, bit for bit.
+    The products' operands are modules. It has the original's parameters, buffers and modules under
+    their names, and computes the same operations in the same order, bit for bit (not as timm's
+    experimental fused form does).
     """
 
     num_heads: int
@@ -40,12 +41,13 @@ class ExpandedWindowMSA(nn.Module):
             x: ``(windows * N, L, C)``.
             mask: ``(windows, L, L)``, added to the scores.
         """
-        count, length, channels = x.shape
+        count, length, _ = x.shape
         heads = self.num_heads
-        qkv = self.qkv(x).reshape(count, length, 3, heads, channels // heads)
+        qkv = self.qkv(x).reshape(count, length, 3, heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         out, _ = self.product(q, k, v, partial(self._scores, mask=mask), self.attn_drop)
-        return self.proj_drop(self.proj(out.transpose(1, 2).reshape(count, length, channels)))
+        out = out.transpose(1, 2).reshape(count, length, -1)
+        return self.proj_drop(self.proj(out))
 
     def _scores(self, q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
         scores = (q * self.scale) @ k.transpose(-2, -1)

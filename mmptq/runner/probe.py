@@ -35,7 +35,8 @@ def pipeline_probe(cfg: Config, adapter: Adapter) -> Probe:
     """
     if adapter.input_size is not None:
         return Probe(size=adapter.input_size, full_size=adapter.input_size)
-    full_size = nominal_shape(cfg)
+    # A classifier knows the size that it was made for; a detector, only small ones to be traced on.
+    full_size = nominal_shape(cfg, adapter.trace_size if adapter.batched else None)
     try:
         with tempfile.TemporaryDirectory() as folder, frozen_random():
             seen = [_run(cfg, adapter, Path(folder), size) for size in _SIZES]

@@ -1,4 +1,4 @@
-"""Without ``-m conformance`` only the quick families run."""
+"""Without ``-m conformance`` only the quick families and networks run."""
 
 import pytest
 
@@ -12,5 +12,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_quick(item: pytest.Item) -> bool:
-    family = getattr(getattr(item, "callspec", None), "params", {}).get("family")
-    return not item.get_closest_marker("conformance") or getattr(family, "quick", True)
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    entry = params.get("family") or params.get("network")
+    return not item.get_closest_marker("conformance") or getattr(entry, "quick", True)

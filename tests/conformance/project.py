@@ -23,6 +23,8 @@ from tests.tiny_project import CLASSES, SIZES, draw, find_objects, write_annotat
 
 NUM_IMAGES = {"train": 6, "val": 4}
 _COCO_CLASSES = 80
+# Factors of residual branches, which begin as nearly nothing.
+_LAYER_SCALES, _LEAST_SCALE = ("gamma", "layer_scale"), 1e-3
 _LEAST_EPS = 1e-5  # a norm in training needs one; NAS-FCOS sets none
 
 
@@ -76,12 +78,12 @@ def make_project(family: Family, images: Path, folder: Path) -> FamilyProject:
 
 
 def build_float(cfg: Config, gain: Mapping[str, float]) -> nn.Module:
-    """The float detector with random weights, the same every time.
+    """The float model with random weights, the same every time.
 
     Each layer's output has a standard deviation of one, as has each batch norm's input: otherwise
     the signal of a deep network grows or fades from layer to layer, and all scores are alike.
     """
-    init_default_scope("mmdet")
+    init_default_scope(cfg.default_scope)
     torch.manual_seed(0)
     model = MODELS.build(copy.deepcopy(cfg.model))  # DETR's heads write into their config
     model.init_weights()
@@ -89,6 +91,10 @@ def build_float(cfg: Config, gain: Mapping[str, float]) -> nn.Module:
         if isinstance(module, nn.ConvTranspose2d | nn.Conv1d):
             module.reset_parameters()
     randomise(model)
+    for name, parameter in model.named_parameters():
+        scales = any(word in name for word in _LAYER_SCALES)
+        if scales and parameter.abs().max() < _LEAST_SCALE:
+            parameter.data.fill_(0.5)
     model.eval()  # not chained: a detector with a teacher returns nothing
     dataset = DATASETS.build(copy.deepcopy(cfg.test_dataloader.dataset))
     handles = [

@@ -163,6 +163,7 @@ def test_shape_through_dataset_wrappers_and_without_any():
         assert nominal_shape(cfg) == (32, 64)
     assert nominal_shape(Config(dict(test_pipeline=inner["pipeline"]))) == (32, 64)
     assert nominal_shape(Config({})) == (800, 1344)
+    assert nominal_shape(Config({}), (50, 60)) == (50, 60)
 
 
 def test_size_of_a_classification_pipeline() -> None:

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mmptq.errors import CheckpointError
 from mmptq.models.fold import fold_batch_norms, fold_pair
+from tests.modules.test_norms import NormAct, NormGate
 
 PAIRS: dict[str, tuple[Callable[[], tuple[nn.Module, nn.Module]], tuple[int, ...]]] = {
     "conv": (lambda: (nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)), (2, 4, 9, 9)),
@@ -68,6 +70,24 @@ def test_in_a_model_the_norm_becomes_an_identity_wherever_it_hangs() -> None:
     assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
     for branch in model.values():
         torch.testing.assert_close(branch(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_an_activation_inside_the_norm_stays() -> None:
+    layer, _, x = build("conv")
+    model = nn.Sequential(layer, NormAct(6).eval())
+    nn.init.normal_(model[1].running_mean)
+    expected = model(x)
+    fold_batch_norms(model, [("0", "1")])
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+    assert (expected == 0).any()
+    torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_norm_that_computes_something_else() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), NormGate(4))
+    with pytest.raises(CheckpointError, match="folds 1, a NormGate, which computes more"):
+        fold_batch_norms(model, [("0", "1")])
 
 
 def test_a_norm_without_statistics() -> None:

@@ -1,5 +1,7 @@
 """The trace on small modules whose structure is known by construction."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from torch import Tensor, nn
 
 from mmptq.models import Trace, trace
 from mmptq.modules import Operand
+from tests.modules.test_norms import NormAct, NormGate
 
 
 def conv(cin: int = 3, cout: int = 4) -> nn.Conv2d:
@@ -153,6 +156,12 @@ def test_a_norm_that_reads_something_else_is_not_folded() -> None:
 def test_a_norm_without_running_statistics_is_not_folded() -> None:
     model = nn.Sequential(conv(), nn.BatchNorm2d(4, track_running_stats=False))
     assert run(model).batch_norms == []
+
+
+@pytest.mark.parametrize(("norm", "known"), [(NormAct, True), (NormGate, False)])
+def test_a_norm_that_computes_more_is_folded_if_that_stays(norm: Any, known: bool) -> None:
+    model = nn.Sequential(conv(), norm(4), conv(4))
+    assert run(model).batch_norms == ([("0", "1")] if known else [])
 
 
 def test_linear_layers_and_a_flattened_tensor() -> None:

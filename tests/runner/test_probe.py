@@ -9,6 +9,7 @@ from mmengine.hub import get_config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmptq.adapters import find_adapter
+from mmptq.classifiers import CifarResNet
 from mmptq.runner.probe import pipeline_probe
 
 STOCK: dict[str, tuple[int, int] | None] = {
@@ -30,6 +31,7 @@ def probe_of(cfg: Config, preprocessor: Any = None) -> Any:
 
     class Preprocessing:
         input_size = None
+        batched = False
 
         def __init__(self) -> None:
             self.model = type("Model", (), {"data_preprocessor": preprocessor})()
@@ -76,3 +78,19 @@ def test_the_adapter_takes_it(detector_cfgs: Any) -> None:
     adapter = find_adapter(model)
     adapter.probe = pipeline_probe(cfg, adapter)
     assert adapter.probe.size == (320, 320)  # its own preprocessor pads to 32
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"),
+    [([], (48, 48)), ([dict(type="Resize", scale=(40, 32))], (32, 40))],
+)
+def test_classifiers_have_a_size_of_their_own(
+    steps: list[dict[str, Any]], wanted: tuple[int, int]
+) -> None:
+    """Where the pipeline passes images on as they are, it is the one that costs are counted at."""
+    model = CifarResNet(depth=8, data_preprocessor=dict(type="ImgDataPreprocessor"))
+    model.image_size = 48
+    pipeline = [dict(type="LoadImageFromFile"), *steps, dict(type="mmptq.PackClassInputs")]
+    cfg = Config(dict(test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    probe = pipeline_probe(cfg, find_adapter(model))
+    assert probe.full_size == wanted

@@ -30,6 +30,16 @@ RESULTS = """<testsuites><testsuite>
 </properties></testcase>
 </testsuite></testsuites>
 """
+CLASSIFIERS = """<testsuites><testsuite>
+<testcase name="c-plan" time="1.0"><properties>
+  <property name="package" value="timm"/>
+  <property name="network" value="resnet18"/>
+  <property name="recipe" value="plan"/>
+  <property name="mac_share" value="1.0"/>
+</properties></testcase>
+<testcase name="d-plan" time="1.0"><skipped message="no torchvision"/></testcase>
+</testsuite></testsuites>
+"""
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: Path | str) -> None:
@@ -47,6 +57,29 @@ def test_one_line_a_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         "| retinanet | `retinanet/r50.py` | 99.9% | yes | **no** | 4 |",
         "| lad | `lad/lad.py` |  | yes | refused | 1 |",
     ]
+
+
+def test_each_table_is_replaced_by_its_own_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results, out = tmp_path / "results.xml", tmp_path / "families.md"
+    results.write_text(RESULTS)
+    run(monkeypatch, results, "--out", out)
+    detectors = out.read_text()
+    results.write_text(CLASSIFIERS)
+    run(monkeypatch, results, "--out", out)
+    both = out.read_text()
+    assert both.startswith(detectors) and both.count("# Families") == 1
+    assert [line for line in both[len(detectors) :].splitlines() if line.startswith("|")] == [
+        "| package | network | MACs quantized | plan | seconds |",
+        "| --- | --- | --- | --- | --- |",
+        "| timm | `resnet18` | 100.0% | yes | 1 |",
+    ]
+    run(monkeypatch, results, "--out", out)
+    assert out.read_text() == both
+    results.write_text(RESULTS)
+    run(monkeypatch, results, "--out", out)
+    assert out.read_text() == both
 
 
 @pytest.mark.parametrize(
