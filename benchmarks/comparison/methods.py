@@ -45,7 +45,6 @@ _SHRINKING = {"type": "BitShrinking", "preset": "fast"}
 _BIAS = {"type": "BiasCorrection"}
 _MEASURED = {"type": "BiasCorrection", "mode": "measured"}
 _STEPS = {"type": "LearnedSteps", "preset": "fast", "crop": 48}
-_SEARCH = {"type": "JointSearch", "objective": {"type": "LastStageDistance"}}
 _RANDOM = {"type": "RandomRanges"}
 _LAYERWISE: Changes = {"LpInterpolation": {"interpolate": False}}
 # Of transformers at few bits.
@@ -67,7 +66,6 @@ METHODS = {
     "gptq": Method("GPTQ", "gptq"),
     "gptq_bias": Method("GPTQ, biases measured", "gptq", last=(_MEASURED,)),
     "gptq_steps": Method("GPTQ, steps learned", "gptq", last=(_STEPS,)),
-    "gptq_search": Method("GPTQ, joint search without labels", "gptq", last=(_SEARCH,)),
     "lapq": Method("LAPQ", "lapq"),
     # Of the regions' heads in a detector of two stages; of all heads in others.
     "lapq_no_labels": Method("LAPQ, no labels", "lapq", _searching_by("LastStageDistance")),

@@ -75,7 +75,17 @@ def runtime_float64() -> list[str | None]:
     return [None, *(one(cell[k]) for cell in cells for k in ("float64", "simulated")), *images]
 
 
+def behind_gptq() -> list[str | None]:
+    cells = cells_of("methods")
+    steps, bias = (cells[f"yolox_nano/gptq_{what}/W6A6/seed0"] for what in ("steps", "bias"))
+    (verdict,) = steps["verdicts"]
+    # What was learned is taken back: what is left is GPTQ's own.
+    found = [None if verdict["kept"] else one(100 * steps["bbox_mAP"]), one(100 * bias["bbox_mAP"])]
+    return [*found, str(verdict["images"])]
+
+
 FIGURES: dict[str, Figures] = {
+    "behind_gptq": behind_gptq,
     "shrinking_against_direct": shrinking_against_direct,
     "dropped_losses": dropped_losses,
     "without_dropping": without_dropping,
