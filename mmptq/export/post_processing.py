@@ -143,7 +143,9 @@ def _filter_scores_and_topk(
 ) -> tuple[Tensor, Tensor, Tensor, Any]:
     """As MMDetection's, which counts what is left, and the count would be the example's."""
     left = torch.nonzero(scores > score_thr)
-    best, order = scores[scores > score_thr].sort(descending=True)
+    # Not by the mask, which a graph would search for what is left a second time.
+    values = scores.flatten()[left[:, 0] * scores.shape[1] + left[:, 1]]
+    best, order = values.sort(descending=True)
     rows, labels = left[order[:topk]].unbind(dim=1)
     chosen = None if results is None else pytree.tree_map(lambda values: values[rows], results)
     return best[:topk], labels, rows, chosen

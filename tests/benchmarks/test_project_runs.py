@@ -96,6 +96,19 @@ def test_a_peers_row_has_its_runtime_and_the_float_model_of_its_set(boards):
     )
 
 
+@pytest.mark.parametrize("end", ["", "/8 times"])
+@pytest.mark.parametrize("seed", [0, 2])
+def test_names_of_cells_through_a_runtime(seed, end):
+    from run_sources import SOURCES
+
+    name = "bccd_retinanet/W4A4/openvino" + (f"/seed{seed}" if seed else "") + end
+    both = [p for s in SOURCES if s.file == "runtime_map" and (p := s.parts(name)) is not None]
+    assert [(p["seed"], p["target"], p.get("runtime")) for p in both] == [
+        (str(seed), "openvino", None),
+        (str(seed), "openvino", "openvino"),
+    ]
+
+
 def test_every_cell_of_a_converted_file_is_in_a_run_or_is_a_float_models(runs):
     import project_runs
     from run_sources import SOURCES

@@ -78,6 +78,19 @@ def test_the_best_of_a_level_and_nothing_else() -> None:
         assert base_dense_head.filter_scores_and_topk(scores, 0.5, 10)[3] is None
 
 
+def test_the_best_of_a_level_are_searched_once(tmp_path: Any) -> None:
+    onnx = pytest.importorskip("onnx")
+
+    class Best(nn.Module):
+        def forward(self, scores: Tensor) -> Any:
+            return base_dense_head.filter_scores_and_topk(scores, 0.5, 10)[:3]
+
+    with traceable():
+        torch.onnx.export(Best(), torch.rand(40, 3), str(tmp_path / "best.onnx"), dynamo=False)
+    nodes = onnx.load(str(tmp_path / "best.onnx")).graph.node
+    assert sum(node.op_type == "NonZero" for node in nodes) == 1
+
+
 @pytest.mark.parametrize(("k", "dim"), [(3, -1), (3, 0), (99, 1)])
 def test_topk(k: int, dim: int) -> None:
     values = torch.rand(5, 7, generator=torch.Generator().manual_seed(1))
