@@ -148,7 +148,7 @@ def runtime_map(models: str, test: dict[str, Any], real: bool) -> Source:
     """What runtime_map.py measured: simulated for a runtime's rules, or through the runtime."""
     both = r"(?=(?P<runtime>\w+)(?:/|$))" if real else ""
     # Runs on jittered images are the same cell, if it is not there without.
-    end = r"(?:/seed(?P<seed>\d+))?(?:/\d+ times)?"
+    end = r"(?:/heads)?(?:/seed(?P<seed>\d+))?(?:/\d+ times)?"
     return Source(
         "runtime_map",
         rf"(?P<model>{models})/{BITS}/{both}(?P<target>\w+){end}",

@@ -61,6 +61,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--work-dir", type=Path, help="kept, a folder a model: what is calibrated there is taken up"
     )
+    parser.add_argument(
+        "--part",
+        choices=["heads"],
+        help="export up to the raw outputs: post-processing is MMDetection's own then",
+    )
     parser.add_argument("--repeats", type=int, default=1, help="runs of each, on jittered images")
     parser.add_argument(
         "--target-options",
@@ -93,7 +98,8 @@ def main() -> None:
 def cell_name(args: argparse.Namespace, model: str, column: str, runtime: str) -> str:
     seed = [f"seed{args.seed}"] if args.seed else []
     times = [f"{args.repeats} times"] if args.repeats > 1 else []
-    return "/".join((model, column, runtime, *sorted(args.target_options), *seed, *times))
+    options = [*sorted(args.target_options), *([args.part] if args.part else [])]
+    return "/".join((model, column, runtime, *options, *seed, *times))
 
 
 def measure(args: argparse.Namespace, model: str, column: str, runtime: str) -> dict[str, Any]:
@@ -102,7 +108,7 @@ def measure(args: argparse.Namespace, model: str, column: str, runtime: str) -> 
         runner = make_runner(args, model, column, runtime, work_dir)
         simulated = runner.calibrate().rows[-1]
         path, target = Path(work_dir) / "m.onnx", TARGETS[runtime]
-        found = export(runner, path, target, num_images=args.checked)
+        found = export(runner, path, target, args.part, num_images=args.checked)
         real = runtime_row(runner, path, target, simulated)
         exact = evaluate_in_float64(runner)
     wrong = len(found.saturated)
@@ -130,7 +136,7 @@ def measure_repeatedly(
         runner = make_runner(args, model, column, runtime, work_dir)
         simulated = runner.calibrate().rows[-1]
         path, target = Path(work_dir) / "m.onnx", TARGETS[runtime]
-        export(runner, path, target)
+        export(runner, path, target, args.part)
         preprocessor = runner.model.model.data_preprocessor
         for repeat in range(args.repeats):
             with jittered(preprocessor, repeat):
@@ -160,7 +166,7 @@ def work_folder(
     """Where one model is calibrated."""
     if args.work_dir is None:
         return tempfile.TemporaryDirectory()
-    seeds = argparse.Namespace(**{**vars(args), "repeats": 1})
+    seeds = argparse.Namespace(**{**vars(args), "repeats": 1, "part": None})
     path = args.work_dir / cell_name(seeds, model, column, runtime).replace("/", "_")
     path.mkdir(parents=True, exist_ok=True)
     return nullcontext(str(path))
