@@ -174,6 +174,7 @@ class OpenVinoSession(Session):
         if threads:
             config["INFERENCE_NUM_THREADS"] = threads
         self._model = core.read_model(path)
+        _break_ties_by_place(self._model)
         self._compiled = core.compile_model(self._model, "CPU", config)
         self.inputs = tuple(port.any_name for port in self._compiled.inputs)
         self.outputs = tuple(port.any_name for port in self._compiled.outputs)
@@ -183,6 +184,18 @@ class OpenVinoSession(Session):
         framework = info["framework"] if "framework" in info else {}  # noqa: SIM401  it is no dict
         framework = getattr(framework, "value", framework)
         return {key: str(getattr(value, "value", value)) for key, value in framework.items()}
+
+
+def _break_ties_by_place(model: Any) -> None:
+    """Let TopK put the first of equal values first, as ONNX says; OpenVINO does so if it is asked.
+
+    At few bits several boxes have a score of exactly 1, and which of them stays depends on it.
+    """
+    for node in model.get_ops():
+        if node.get_type_name() == "TopK":
+            node.set_attribute("stable", True)
+        elif hasattr(node, "get_function"):  # what runs for each image of a batch
+            _break_ties_by_place(node.get_function())
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper  # noqa: E402
 
 from mmptq.errors import ConfigError, MmptqError  # noqa: E402
+from mmptq.export.compose import for_each_image  # noqa: E402
 from mmptq.runtime import RUNTIMES, open_session, session  # noqa: E402
 from tests.tiny_project import REPO  # noqa: E402
 
@@ -37,6 +38,29 @@ def test_runs_and_knows_its_metadata(runtime: str, path: Path) -> None:
     assert found["b"].tolist() == [1.0, -2.0] and found["a"].tolist() == [1.0, 2.0]
     assert opened.metadata == {"part": "heads", "classes": ["a"]}
     assert opened.integer_products() == (0, 0)
+
+
+@pytest.mark.parametrize("each_image", [False, True])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_of_equal_values_the_first_is_the_best(
+    runtime: str, each_image: bool, tmp_path: Path
+) -> None:
+    """ONNX says so; at few bits many scores are equal, and detections depend on it."""
+    pytest.importorskip(RUNTIMES[runtime].package)
+    values, count = 3, 500
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [count])
+    best = helper.make_tensor_value_info("best", TensorProto.INT64, [count])
+    k = helper.make_tensor("k", TensorProto.INT64, [1], [count])
+    node = helper.make_node("TopK", ["x", "k"], ["values", "best"], axis=0)
+    graph = helper.make_graph([node], "g", [x], [best], [k])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    scores = (np.random.default_rng(0).integers(0, values, count) / values).astype(np.float32)
+    if each_image:
+        model = for_each_image(model, "image")
+        scores = scores[None]
+    onnx.save(model, tmp_path / "m.onnx")
+    (found,) = open_session(tmp_path / "m.onnx", runtime, threads=1).run({"x": scores}).values()
+    assert np.array_equal(found.ravel(), np.argsort(-scores.ravel(), kind="stable"))
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

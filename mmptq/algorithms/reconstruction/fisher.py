@@ -22,8 +22,7 @@ def add_fisher_weights(
     r"""Capture :math:`(\partial L / \partial y)^2` of the task loss :math:`L` for each image.
 
     Scaled to the mean 1 over all images and elements, so that learning rates and the weight of a
-    regularizer mean the same with and without it. The network is the float one from this unit on,
-    behind units that are float or finished.
+    regularizer mean the same with and without it. The gradients are those of the float model.
 
     Args:
         context: Images must have labels.
