@@ -106,7 +106,7 @@ MODELS = {
     "vit_long_digits": Model(
         "ViT, digits",
         "configs/classification/vit_long_digits_w4a4_mmse.py",
-        ("checkpoints/demo/vit_long_digits.pth",),
+        ("checkpoints/digits/vit_long_digits.pth",),
         metric="top1",
         images=1024,
         held_out=512,

@@ -10,4 +10,4 @@ max_epochs = 32
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
 _base_.param_scheduler[1].update(end=max_epochs, T_max=max_epochs)
-load_from = "{{ fileDirname }}/../../../checkpoints/demo/vit_long_digits.pth"
+load_from = "{{ fileDirname }}/../../../checkpoints/digits/vit_long_digits.pth"
