@@ -29,7 +29,8 @@ class Progress:
         self.snapshot: dict[str, Any] | None = None
         if store.has(self._units):
             saved = store.load(self._units)
-            if saved["start"] == self._start:
+            # An older mmptq kept no float weights, with which the later units are to be compared.
+            if saved["start"] == self._start and "float_weights" in saved:
                 self.done, self._saved = saved["done"], saved
                 self.reports = saved["reports"]
         if store.has(self._snapshot):

@@ -60,7 +60,7 @@ class UnitCapture(NetworkWalk):
         self.note = ""
 
     def float_data(self, index: int) -> UnitData:
-        """A unit's float input and output; no unit from this one on may have been changed.
+        """A unit's input and output in the float form, which finished units do not change.
 
         The first call may be for any unit; later calls in order.
         """
