@@ -22,14 +22,7 @@ class LogQuantizer(LevelQuantizer):
     :math:`(l, h)` with :math:`l` the smallest level above 0, hence :math:`a = (h / l)^{1 / (2^b -
     2)}`; an :math:`l` that is not positive stands for :math:`a = 2`, within 30 octaves.
 
-    Args:
-        num_bits: Whole or real bit-width in [2, 16].
-        symmetric: Has no meaning here.
-        ch_axis: Must be ``None``.
-        num_channels: Must be ``None``.
-
-    Raises:
-        ConfigError: A step for each channel, or less than 2 bits, were asked for.
+    Arguments and errors: those of :class:`~mmptq.quantizers.levels.LevelQuantizer`.
     """
 
     @override

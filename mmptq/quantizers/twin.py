@@ -21,14 +21,7 @@ class TwinQuantizer(LevelQuantizer):
     :math:`\log_2(h / |l|)`. Of a tensor without negative values the first half covers :math:`[0,
     l)` and the second all of :math:`[0, h]`, with :math:`l = 2^{-m} h`.
 
-    Args:
-        num_bits: Whole or real bit-width in [2, 16].
-        symmetric: Has no meaning here.
-        ch_axis: Must be ``None``.
-        num_channels: Must be ``None``.
-
-    Raises:
-        ConfigError: A step for each channel, or less than 2 bits, were asked for.
+    Arguments and errors: those of :class:`~mmptq.quantizers.levels.LevelQuantizer`.
     """
 
     @override

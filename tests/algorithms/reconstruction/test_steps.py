@@ -1,86 +1,30 @@
-"""All methods on small detectors: better than rounding to nearest, reloadable, resumable."""
+"""All methods on small detectors: better than rounding to nearest, reloadable, logged."""
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from mmptq.algorithms import (
-    BRECQ,
-    GPTQ,
-    AdaRound,
-    BitShrinking,
-    LearnedSteps,
-    QDrop,
-    Reconstruction,
-)
-from mmptq.engine import CalibrationContext
+from mmptq.algorithms import BitShrinking
 from mmptq.engine.incremental.probing import float_form
 from mmptq.errors import ConfigError
 from mmptq.models import QuantDetector
 from mmptq.modules import out_channels
+from tests.algorithms.reconstruction.steps_support import (
+    METHODS,
+    SMALL,
+    make_step,
+    run,
+    same,
+    state,
+    summary,
+)
 from tests.calibration_support import MakeContext, make_context
 
 __all__ = ["make_context"]
-
-# Enough to have the first layer, blocks, single layers and a head over several levels.
-SMALL = dict(
-    scope="full",
-    weight=dict(num_bits=4),
-    act=dict(num_bits=4),
-    overrides=[
-        dict(pattern=pattern, weight=None, act=None)
-        for pattern in (
-            "backbone.layer[124]*",
-            "neck.fpn*",
-            "neck.lateral_convs.[01]*",
-            "*retina*",
-            "bbox_head.reg*",
-            "bbox_head.cls_convs.1*",
-        )
-    ],
-)
-METHODS: dict[str, Callable[..., Reconstruction]] = {
-    "adaround": AdaRound,
-    "brecq": BRECQ,
-    "fisher": lambda **k: BRECQ(fisher=True, **k),
-    "learned_steps": LearnedSteps,
-    "qdrop": QDrop,
-    "shrink": BitShrinking,
-    "rounded": lambda **k: BitShrinking(adaptive_rounding=0.4, **k),
-    "direct": lambda **k: BitShrinking(mode="direct", **k),
-    "progressive": lambda **k: BitShrinking(mode="progressive", **k),
-}
-
-
-def make_step(method: str, **changes: Any) -> Reconstruction:
-    defaults = dict(preset="fast", iters=20, batch_size=2, probe_images=2)
-    return METHODS[method](**{**defaults, **changes})
-
-
-def state(context: CalibrationContext) -> dict[str, Tensor]:
-    return {key: value.clone() for key, value in context.model.state_dict().items()}
-
-
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(
-        torch.equal(a[key].nan_to_num(), b[key].nan_to_num()) for key in a
-    )
-
-
-def summary(context: CalibrationContext, step: Reconstruction) -> list[dict[str, Any]]:
-    folder = context.store.folder.parent / "reconstruction" / type(step).__name__
-    return json.loads((folder / "summary.json").read_text())
-
-
-def run(context: CalibrationContext, step: Reconstruction) -> dict[str, Tensor]:
-    torch.manual_seed(0)
-    step.run(context)
-    return state(context)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -133,95 +77,6 @@ def test_whole_detectors(make_context: MakeContext, name: str, raw: Any, image: 
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("method", ["adaround", "brecq", "shrink", "rounded"])
-def test_the_float_form_stays_the_float_model(
-    make_context: MakeContext, method: str, raw: Any, image: Tensor
-) -> None:
-    context = make_context("retinanet")
-    with float_form(context.model):
-        before = raw(context.model, image)
-    start = state(context)
-    run(context, make_step(method))
-    weights = [key for key in start if key.endswith("conv1.weight")]
-    assert any(not torch.equal(start[key], state(context)[key]) for key in weights)
-    with float_form(context.model):
-        after = raw(context.model, image)
-    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-
-
-@torch.no_grad()
-def test_learned_steps_compare_with_the_float_model(make_context: MakeContext) -> None:
-    """Behind rounded weights, too: a unit's loss is what its output lacks of the float model's."""
-    context, name = make_context("retinanet", qconfig=SMALL), "neck.lateral_convs.2"
-    GPTQ().run(context)
-    corrections = [layer.bias_correction for _, layer in context.model.quant_layers()]
-    outputs: list[list[Tensor]] = [[], []]
-    for seen, quantizers in zip(outputs, (nullcontext(), float_form(context.model)), strict=True):
-        layer = context.model.model.get_submodule(name)
-        handle = layer.register_forward_hook(lambda *args, seen=seen: seen.append(args[2]))
-        with quantizers:
-            for _, batch in context.data:
-                data = context.adapter.preprocess(batch, False)
-                context.model.start_pass()
-                context.model.model.extract_feat(data["inputs"])
-        handle.remove()
-    losses = [(a - b).square().sum(1).mean() for a, b in zip(*outputs, strict=True)]
-    step = make_step("learned_steps", iters=1, lr_step=1e-9)
-    run(context, step)
-    before = {unit["name"]: unit["before"] for unit in summary(context, step)}[name]
-    assert before == pytest.approx(float(sum(losses[:2]) / 2), rel=1e-4)
-    # Weights stay, and so does what was measured with them.
-    after = [layer.bias_correction for _, layer in context.model.quant_layers()]
-    assert all(a is b for a, b in zip(corrections, after, strict=True))
-
-
-class _KilledError(Exception):
-    pass
-
-
-def _kill_after(context: CalibrationContext, saves: int) -> None:
-    """The next run ends right after it has saved its progress for the ``saves``-th time."""
-    save, count = context.store.save, 0
-
-    def counted(stage: str, content: Any) -> None:
-        nonlocal count
-        save(stage, content)
-        count += 1
-        if count == saves:
-            raise _KilledError
-
-    context.store.save = counted  # type: ignore[method-assign]
-
-
-OUTPUTS = {**SMALL, "target": "onnxruntime"}
-
-
-@pytest.mark.parametrize(
-    ("method", "qconfig"),
-    [*((name, SMALL) for name in ("qdrop", "shrink", "rounded", "fisher")), ("qdrop", OUTPUTS)],
-)
-@pytest.mark.parametrize("saves", [1, 4, 8])
-def test_a_killed_run_goes_on_to_the_same_result(
-    make_context: MakeContext, method: str, qconfig: dict[str, Any], saves: int
-) -> None:
-    """A unit saves after iterations 8 and 16, and when it is finished."""
-    step = make_step(method, iters=20, checkpoint_interval=8)
-    whole = run(make_context("retinanet", qconfig=qconfig, folder="whole"), step)
-    killed = make_context("retinanet", qconfig=qconfig)
-    _kill_after(killed, saves)
-    with pytest.raises(_KilledError):
-        run(killed, step)
-    resumed = make_context("retinanet", qconfig=qconfig, resume=True)
-    seen: list[Any] = []
-    track = resumed.track
-    resumed.track = lambda items, name, total=None: (seen.append(total), track(items, name, total))[
-        1
-    ]
-    assert same(run(resumed, step), whole)
-    assert seen[-1] == 5 - saves // 3
-    assert not list(resumed.store.folder.glob("snapshot_*"))
-
-
 @pytest.mark.parametrize("method", ["adaround", "qdrop", "rounded", "fisher"])
 def test_with_biases_and_outputs_of_a_runtime(make_context: MakeContext, method: str) -> None:
     qconfig = {**SMALL, "overrides": [], "target": "onnxruntime"}
@@ -235,20 +90,6 @@ def test_with_biases_and_outputs_of_a_runtime(make_context: MakeContext, method:
     fresh = make_context("retinanet", qconfig=qconfig, folder="fresh")
     fresh.model.load_state_dict(after)
     assert same(state(fresh), after)
-
-
-def test_progress_of_another_start_is_not_taken(make_context: MakeContext) -> None:
-    """Two steps of one kind in a recipe, or other ranges: each starts anew."""
-    step = make_step("qdrop", iters=6)
-    killed = make_context("retinanet", qconfig=SMALL)
-    _kill_after(killed, 2)
-    with pytest.raises(_KilledError):
-        run(killed, step)
-    moved = make_context("retinanet", qconfig=SMALL, resume=True)
-    plain = make_context("retinanet", qconfig=SMALL, folder="plain")
-    for context in (moved, plain):
-        next(iter(context.model.sites.values())).scale.mul_(1.01)
-    assert same(run(moved, step), run(plain, step))
 
 
 def test_one_seed_one_result(make_context: MakeContext) -> None:
@@ -372,41 +213,3 @@ def test_bit_shrinking_arguments() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             BitShrinking(**arguments)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("method", ["adaround", "fisher", "qdrop", "shrink"])
-def test_on_crops(make_context: MakeContext, method: str) -> None:
-    """Better than the start on the whole maps' data too; the summary names who has crops."""
-    step = make_step(method, crop=5)
-    context = make_context("retinanet", qconfig=SMALL)
-    learned = run(context, step)
-    units = {unit["name"]: unit for unit in summary(context, step)}
-    assert all(unit["after"] <= unit["before"] for unit in units.values())
-    assert sum(u["after"] / u["before"] for u in units.values()) / len(units) < 0.95
-    assert units["backbone.conv1"]["maps"] == "crops"
-    assert all(
-        u["maps"] in ("crops", "whole: no map is much larger than a crop") for u in units.values()
-    )
-    assert not same(
-        learned, run(make_context("retinanet", qconfig=SMALL, folder="w"), make_step(method))
-    )
-
-
-@pytest.mark.parametrize("saves", [1, 4])
-def test_a_killed_run_on_crops_goes_on_to_the_same_result(
-    make_context: MakeContext, saves: int
-) -> None:
-    step = make_step("fisher", checkpoint_interval=8, crop=5)
-    whole = run(make_context("retinanet", qconfig=SMALL, folder="whole"), step)
-    killed = make_context("retinanet", qconfig=SMALL)
-    _kill_after(killed, saves)
-    with pytest.raises(_KilledError):
-        run(killed, step)
-    assert same(run(make_context("retinanet", qconfig=SMALL, resume=True), step), whole)
-
-
-@pytest.mark.parametrize("crop", [0, -3, 4.0, "48", True])
-@pytest.mark.parametrize("method", ["adaround", "learned_steps", "direct"])
-def test_a_crop_is_a_whole_number(method: str, crop: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"\.crop = {crop!r}: must be a whole number from 1"):
-        make_step(method, crop=crop)
