@@ -89,7 +89,7 @@ def behind_gptq() -> list[str | None]:
     steps, bias = (cells[f"yolox_nano/gptq_{what}/W6A6/seed0"] for what in ("steps", "bias"))
     (verdict,) = steps["verdicts"]
     # What was learned is taken back: what is left is GPTQ's own.
-    found = [None if verdict["kept"] else one(100 * steps["bbox_mAP"]), one(100 * bias["bbox_mAP"])]
+    found = [None if verdict["kept"] else one(steps["bbox_mAP"]), one(bias["bbox_mAP"])]
     return [*found, str(verdict["images"])]
 
 
