@@ -117,6 +117,7 @@ def test_the_promised_configs_are_there() -> None:
     promised += [f"rtmdet/tiny_{bits}.py" for bits in ("w8a8", "w4a8", "w4a4")]
     promised.append("ssd/ssdlite_mobilenetv2_w8a8.py")
     promised += [f"demo/retinanet_swin_{bits}_mmse.py" for bits in ("w8a8", "w6a6", "w4a4")]
+    promised.append("demo/retinanet_swin_w4a4_gptq.py")
     for family in RESNETS:
         for method in ("minmax", "mmse"):
             promised += [f"demo/{family}_{bits}_{method}.py" for bits in ("w8a8", "w4a4")]
