@@ -81,6 +81,7 @@ def make_runner(cell: Cell, places: Places, folder: Path) -> CalibrationRunner:
         batch_size=model.batch_size,
         baseline=False,
         eval_float=False,
+        units=cfg.get("calib_cfg", {}).get("units", []),
         steps=steps,
         **(cell.spec.calibration if cell.spec else {}),
     )

@@ -11,7 +11,7 @@ class Model(NamedTuple):
 
     Args:
         title: In tables.
-        config: Of the repository, or of a package (``mmdet::``).
+        config: Of the repository, or of a package (``mmdet::``); its ``calib_cfg.units`` are kept.
         checkpoints: Where the float weights may lie: below the repository, or the data folder.
         data: Set that is calibrated on and, without ``test``, tested on; None: it needs no folder.
         test: Set that is tested on.
@@ -63,6 +63,11 @@ MODELS = {
         "Faster R-CNN, demo",
         "configs/demo/faster_rcnn_w4a4_mmse.py",
         ("checkpoints/demo/faster_rcnn_digits.pth",),
+    ),
+    "demo_retinanet_swin": Model(
+        "RetinaNet-Swin, demo",
+        "configs/demo/retinanet_swin_w4a4_mmse.py",
+        ("checkpoints/digits/retinanet_swin_digits.pth",),
     ),
     "bccd_retinanet": Model(
         "RetinaNet-R18, BCCD",
