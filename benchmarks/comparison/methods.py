@@ -47,6 +47,8 @@ _MEASURED = {"type": "BiasCorrection", "mode": "measured"}
 _STEPS = {"type": "LearnedSteps", "preset": "fast", "crop": 48}
 _RANDOM = {"type": "RandomRanges"}
 _LAYERWISE: Changes = {"LpInterpolation": {"interpolate": False}}
+# Of CSPDarknet, whose first maps hold the faintest and the largest values that there are.
+_STAGE_1 = {"pattern": "backbone.stage1.*", "act": {"num_bits": 8}}
 # Of transformers at few bits.
 _LOG = {"role": "softmax", "act": {"type": "LogQuantizer"}}
 _TWIN_SOFTMAX = {"role": "softmax", "act": {"type": "TwinQuantizer"}}
@@ -66,6 +68,7 @@ METHODS = {
     "gptq": Method("GPTQ", "gptq"),
     "gptq_bias": Method("GPTQ, biases measured", "gptq", last=(_MEASURED,)),
     "gptq_steps": Method("GPTQ, steps learned", "gptq", last=(_STEPS,)),
+    "gptq_stage1": Method("GPTQ, stage 1 reads 8 bits", "gptq", overrides=(_STAGE_1,)),
     "lapq": Method("LAPQ", "lapq"),
     # Of the regions' heads in a detector of two stages; of all heads in others.
     "lapq_no_labels": Method("LAPQ, no labels", "lapq", _searching_by("LastStageDistance")),
