@@ -28,6 +28,7 @@ DEMO_MODELS = {
     "faster_rcnn": "faster_rcnn_digits",
     "demo_retinanet": "retinanet_digits",
     "demo_faster_rcnn": "faster_rcnn_digits",
+    "demo_dino": "dino_digits",
 }
 # Names that methods had before benchmarks/methods.py.
 METHOD_NAMES = {
@@ -162,7 +163,7 @@ def runtime_map(models: str, test: dict[str, Any], real: bool) -> Source:
 
 # In the order of trust: a cell that an earlier source has, too, is that source's.
 SOURCES = [
-    methods("demo_retinanet|demo_faster_rcnn", DEMO),
+    methods("demo_retinanet|demo_faster_rcnn|demo_dino", DEMO),
     methods("bccd_retinanet|bccd_faster_rcnn", BCCD),
     methods("deeppcb_retinanet|deeppcb_faster_rcnn", DEEPPCB),
     methods("yolox_nano", COCO),

@@ -17,6 +17,14 @@ from training import SEED, change_config
 
 ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINTS = ROOT / "checkpoints/demo"
+# Where their weights lie; what is not of the demo is in the clone and not in the wheel.
+MODELS = {
+    "retinanet": CHECKPOINTS,
+    "faster_rcnn": CHECKPOINTS,
+    "dino": ROOT / "checkpoints/digits",
+}
+# Whose weights of equal names a training starts from; MMEngine logs the others.
+START = {"retinanet": "faster_rcnn", "dino": "retinanet"}
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,7 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", choices=("retinanet", "faster_rcnn"))
+    parser.add_argument("model", choices=list(MODELS))
     parser.add_argument("--work-dir", help="default: work_dirs/train_demo_MODEL")
     parser.add_argument("--epochs", type=int, help="default: as the config says")
     parser.add_argument(
@@ -34,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         "the Faster R-CNN; it then needs more epochs",
     )
     parser.add_argument("--data-root", help="where the demo set is or is to be made")
-    parser.add_argument("--out", help="default: checkpoints/demo/MODEL_digits.pth")
+    parser.add_argument("--out", help="default: checkpoints/demo/ or digits/MODEL_digits.pth")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     return parser.parse_args()
 
@@ -45,9 +53,8 @@ def load_config(args: argparse.Namespace) -> Config:
     work_dir = args.work_dir or f"work_dirs/train_demo_{args.model}"
     change_config(cfg, work_dir, args.epochs, args.data_root)
     cfg.load_from = None
-    if args.model == "retinanet" and not args.from_scratch:
-        # The weights of equal names are the backbone's and the neck's; MMEngine logs the others.
-        cfg.load_from = str(CHECKPOINTS / "faster_rcnn_digits.pth")
+    if args.model in START and not args.from_scratch:
+        cfg.load_from = str(CHECKPOINTS / f"{START[args.model]}_digits.pth")
     if args.data_root:
         for key in ("val_evaluator", "test_evaluator"):
             cfg[key].ann_file = str(Path(args.data_root) / "annotations/val.json")
@@ -75,7 +82,7 @@ def main() -> int:
     runner = Runner.from_cfg(cfg)
     model = runner.train()
     dataset_meta = dict(runner.train_dataloader.dataset.metainfo)
-    path = Path(args.out) if args.out else CHECKPOINTS / f"{args.model}_digits.pth"
+    path = Path(args.out) if args.out else MODELS[args.model] / f"{args.model}_digits.pth"
     save_small(model.state_dict(), path, {"dataset_meta": dataset_meta, "seed": SEED})
     saved = torch.load(path, map_location="cpu", weights_only=True)
     model.load_state_dict(saved["state_dict"])

@@ -64,6 +64,11 @@ MODELS = {
         "configs/demo/faster_rcnn_w4a4_mmse.py",
         ("checkpoints/demo/faster_rcnn_digits.pth",),
     ),
+    "demo_dino": Model(
+        "DINO, digits",
+        "configs/demo/dino_w4a4_mmse.py",
+        ("checkpoints/digits/dino_digits.pth",),
+    ),
     "bccd_retinanet": Model(
         "RetinaNet-R18, BCCD",
         "configs/bccd/retinanet_r18_w4a4_mmse.py",
