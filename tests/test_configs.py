@@ -18,6 +18,7 @@ from mmptq.adapters import Adapter, find_adapter
 from mmptq.adapters.detector import DetectorAdapter
 from mmptq.adapters.two_stage import TwoStageAdapter
 from mmptq.models import QConfig, QuantDetector, Trace, build_plan
+from mmptq.modules import expanded_modules
 from mmptq.runner.settings import CalibrationSettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,6 +118,7 @@ def test_the_promised_configs_are_there() -> None:
     promised += [f"yolox/nano_{bits}.py" for bits in ("w8a8", "w6a6", "w4a8", "w4a4")]
     promised += [f"rtmdet/tiny_{bits}.py" for bits in ("w8a8", "w4a8", "w4a4")]
     promised.append("ssd/ssdlite_mobilenetv2_w8a8.py")
+    promised += [f"demo/dino_{bits}_mmse.py" for bits in ("w8a8", "w4a4", "detr_w4a4")]
     for family in RESNETS:
         for method in ("minmax", "mmse"):
             promised += [f"demo/{family}_{bits}_{method}.py" for bits in ("w8a8", "w4a4")]
@@ -209,7 +211,8 @@ def test_builds_and_plans(name: str) -> None:
     assert type(model.model).__name__ == detector_type
     assert type(adapter) is adapter_type
     qconfig = QConfig.parse(load(name).qconfig)
-    plan = build_plan(model.model, trace, qconfig)
+    with expanded_modules(model.model):
+        plan = build_plan(model.model, trace, qconfig)
     assert set(plan.unplanned) <= TABLES
     weight_bits, act_bits = bits_in(Path(name).stem)
     specs = {site.name: site.spec for site in plan.sites}
