@@ -52,8 +52,8 @@ _LOG = {"role": "softmax", "act": {"type": "LogQuantizer"}}
 _TWIN_SOFTMAX = {"role": "softmax", "act": {"type": "TwinQuantizer"}}
 _TWIN = {"role": "gelu", "act": {"type": "TwinQuantizer"}}
 _NORMS = {"type": "NormReparametrization"}
-# The presets of configs/_base_/quant/ for DETRs.
-_EIGHT = {"weight": {"num_bits": 8}, "act": {"num_bits": 8}}
+# As in configs/_base_/quant/detr_w4a4.py.
+_EIGHT = {"num_bits": 8}
 _VALUES = [
     "*.value_proj",
     "*.output_proj",
@@ -61,7 +61,10 @@ _VALUES = [
     "encoder.*.attn.out_proj",
     "decoder.*.cross_attn.attn.out_proj",
 ]
-_DETR = ({"role": "backbone", **_EIGHT}, {"pattern": _VALUES, **_EIGHT})
+_DETR = (
+    {"role": "backbone", "weight": _EIGHT, "act": _EIGHT},
+    {"pattern": _VALUES, "act": _EIGHT},
+)
 
 METHODS = {
     "minmax": Method("min-max", "minmax", baseline=True),

@@ -1,8 +1,8 @@
-"""W4A4 for DETRs: the backbone, and what carries the encoder's values, in 8 bits.
+"""W4A4 for DETRs: the backbone in 8 bits, and 8-bit activations where values are carried.
 
-That is what 4 bits cost a deformable DETR most (benchmarks/detr_parts.py); sampling offsets, attention
-weights, reference points and boxes take them. Of MMDetection's DETRs without deformable attention
-the list picks the like, the projections behind attention in the encoder and to it.
+That is what 4 bits cost a deformable DETR most (benchmarks/detr_parts.py); sampling offsets,
+attention weights, reference points and boxes take them. Of DETRs without deformable attention the
+list picks the like: the projections behind attention in the encoder, and to the encoder.
 """
 
 qconfig = dict(
@@ -19,7 +19,6 @@ qconfig = dict(
                 "encoder.*.attn.out_proj",
                 "decoder.*.cross_attn.attn.out_proj",
             ],
-            weight=dict(num_bits=8),
             act=dict(num_bits=8),
         ),
     ],
