@@ -38,8 +38,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--from-scratch",
         action="store_true",
-        help="start the RetinaNet from random weights, too, instead of the backbone and neck of "
-        "the Faster R-CNN; it then needs more epochs",
+        help="start from random weights, too, not from the Faster R-CNN's backbone and neck "
+        "(RetinaNet, which then needs more epochs) or the RetinaNet's backbone (DINO, which does "
+        "not train it)",
     )
     parser.add_argument("--data-root", help="where the demo set is or is to be made")
     parser.add_argument("--out", help="default: checkpoints/demo/ or digits/MODEL_digits.pth")
