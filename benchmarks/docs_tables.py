@@ -44,6 +44,8 @@ COMMANDS = {
     "methods_vit": "methods.py --models vit_long_digits --columns W8A8 W6A6 W4A4 W3A3 W8A3 "
     "--markdown",
     "methods_swin": "methods.py --models demo_retinanet_swin --columns W8A8 W6A6 W4A4 --markdown",
+    "methods_dino": "methods.py --models demo_dino --columns W4A4 --against gptq --markdown",
+    "detr_parts": "detr_parts.py --columns W4A4",
     "versions": "versions.py",
     "peers": "peers/compare.py mmdet::yolox/yolox_nano_8xb8-300e_coco.py "
     "--checkpoint yolox_nano_coco.pth --data-root data/coco_subset --images 32",

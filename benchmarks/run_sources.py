@@ -29,6 +29,7 @@ DEMO_MODELS = {
     "demo_retinanet": "retinanet_digits",
     "demo_faster_rcnn": "faster_rcnn_digits",
     "demo_retinanet_swin": "retinanet_swin_digits",
+    "demo_dino": "dino_digits",
 }
 # Names that methods had before benchmarks/methods.py.
 METHOD_NAMES = {
@@ -163,7 +164,7 @@ def runtime_map(models: str, test: dict[str, Any], real: bool) -> Source:
 
 # In the order of trust: a cell that an earlier source has, too, is that source's.
 SOURCES = [
-    methods("demo_retinanet|demo_faster_rcnn|demo_retinanet_swin", DEMO),
+    methods("demo_retinanet|demo_faster_rcnn|demo_retinanet_swin|demo_dino", DEMO),
     methods("bccd_retinanet|bccd_faster_rcnn", BCCD),
     methods("deeppcb_retinanet|deeppcb_faster_rcnn", DEEPPCB),
     methods("yolox_nano", COCO),

@@ -22,9 +22,10 @@ MODELS = {
     "retinanet": CHECKPOINTS,
     "faster_rcnn": CHECKPOINTS,
     "retinanet_swin": ROOT / "checkpoints/digits",
+    "dino": ROOT / "checkpoints/digits",
 }
-# Whose weights of equal names and shapes they start from: backbone and neck, neck and head.
-STARTS = {"retinanet": "faster_rcnn_digits.pth", "retinanet_swin": "retinanet_digits.pth"}
+# Whose weights of equal names and shapes a training starts from; MMEngine logs the others.
+START = {"retinanet": "faster_rcnn", "retinanet_swin": "retinanet", "dino": "retinanet"}
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,8 +39,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--from-scratch",
         action="store_true",
-        help="start a RetinaNet from random weights, too, instead of what fits of another demo "
-        "detector; it then needs more epochs",
+        help="start from random weights, too, not from what fits of another demo detector: "
+        "backbone and neck (RetinaNet), neck and head (on Swin), each of which then needs more epochs, or "
+        "the backbone (DINO, which does not train it)",
     )
     parser.add_argument("--data-root", help="where the demo set is or is to be made")
     parser.add_argument("--out", help="default: checkpoints/demo/ or digits/MODEL_digits.pth")
@@ -58,8 +60,8 @@ def load_config(args: argparse.Namespace) -> Config:
     work_dir = args.work_dir or f"work_dirs/train_demo_{args.model}"
     change_config(cfg, work_dir, args.epochs, args.data_root)
     cfg.load_from = None
-    if args.model in STARTS and not args.from_scratch:
-        cfg.load_from = str(CHECKPOINTS / STARTS[args.model])  # MMEngine logs what does not fit
+    if args.model in START and not args.from_scratch:
+        cfg.load_from = str(CHECKPOINTS / f"{START[args.model]}_digits.pth")
     if args.data_root:
         for key in ("val_evaluator", "test_evaluator"):
             cfg[key].ann_file = str(Path(args.data_root) / "annotations/val.json")

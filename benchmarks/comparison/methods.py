@@ -54,6 +54,19 @@ _LOG = {"role": "softmax", "act": {"type": "LogQuantizer"}}
 _TWIN_SOFTMAX = {"role": "softmax", "act": {"type": "TwinQuantizer"}}
 _TWIN = {"role": "gelu", "act": {"type": "TwinQuantizer"}}
 _NORMS = {"type": "NormReparametrization"}
+# As in configs/_base_/quant/detr_w4a4.py.
+_EIGHT = {"num_bits": 8}
+_VALUES = [
+    "*.value_proj",
+    "*.output_proj",
+    "memory_trans_fc",
+    "encoder.*.attn.out_proj",
+    "decoder.*.cross_attn.attn.out_proj",
+]
+_DETR = (
+    {"role": "backbone", "weight": _EIGHT, "act": _EIGHT},
+    {"pattern": _VALUES, "act": _EIGHT},
+)
 
 METHODS = {
     "minmax": Method("min-max", "minmax", baseline=True),
@@ -111,6 +124,8 @@ METHODS = {
     "bitshrink_vit": Method(
         "Bit-shrinking, log, twin, norms", "bitshrink", first=(_NORMS,), overrides=(_LOG, _TWIN)
     ),
+    "mmse_detr": Method("MMSE, preset `detr`", "mmse", overrides=_DETR),
+    "gptq_detr": Method("GPTQ, preset `detr`", "gptq", overrides=_DETR),
     "lapq_then_bias": Method("LAPQ, weights' means corrected after it", "lapq", last=(_BIAS,)),
 }
 # What runs without --methods: the others are parts of these, or variants.

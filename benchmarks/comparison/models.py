@@ -69,6 +69,11 @@ MODELS = {
         "configs/demo/retinanet_swin_w4a4_mmse.py",
         ("checkpoints/digits/retinanet_swin_digits.pth",),
     ),
+    "demo_dino": Model(
+        "DINO, digits",
+        "configs/demo/dino_w4a4_mmse.py",
+        ("checkpoints/digits/dino_digits.pth",),
+    ),
     "bccd_retinanet": Model(
         "RetinaNet-R18, BCCD",
         "configs/bccd/retinanet_r18_w4a4_mmse.py",

@@ -3,6 +3,7 @@
 from pages import (
     cifar10,
     deploy,
+    detr,
     lapq,
     mixed,
     observers,
@@ -22,5 +23,6 @@ GRIDS = (
     | recipes.GRIDS
     | mixed.GRIDS
     | observers.GRIDS
+    | detr.GRIDS
 )
 FIGURES = prose.FIGURES | prose_lapq.FIGURES | prose_methods.FIGURES | prose_recipes.FIGURES

@@ -9,12 +9,12 @@
         overrides=[                        # first match wins; before the preset's own
             dict(pattern='backbone.layer1.*', weight=dict(num_bits=8)),
             dict(pattern='bbox_head.retina_cls', weight=None, act=None),   # stays float
+            dict(pattern=['*.reg_branches.*', '*.fc_reg'], act=dict(num_bits=8)),   # either fits
         ],
         target='openvino')                 # runtime that is to execute it: mmptq/targets
 """
 
 import difflib
-import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -134,18 +134,19 @@ class QConfig:
         return frozenset(found.changes) if found is not None else frozenset()
 
     def check_patterns(self, names: Iterable[str]) -> None:
-        """Make sure that every pattern picks a layer.
+        """Make sure that every pattern, or one of a list of them, picks a layer.
 
         Raises:
-            ConfigError: One matches nothing (the names nearest to it are listed).
+            ConfigError: It matches nothing (the names nearest to it are listed).
         """
         names = list(names)
         for override in self.overrides:
-            pattern = override.pattern
-            if pattern is not None and not fnmatch.filter(names, pattern):
-                near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+            patterns = override.patterns
+            if patterns is not None and not any(override.matches(name, ()) for name in names):
+                near = difflib.get_close_matches(patterns[0], names, n=3, cutoff=0.3) or names[:3]
+                shown = patterns[0] if len(patterns) == 1 else list(patterns)
                 raise ConfigError(
-                    f"{override.key}.pattern = {pattern!r} matches no quantizable layer; "
+                    f"{override.key}.pattern = {shown!r} matches no quantizable layer; "
                     f"nearest: {', '.join(near)}"
                 )
 

@@ -101,14 +101,15 @@ class Override:
     """Changes for the layers that a name pattern or a role picks.
 
     Args:
-        pattern: Shell-style pattern of the layer's name (``backbone.*``), or ``None``.
+        patterns: Shell-style patterns of the layer's name (``backbone.*``), of which one must fit;
+            ``None`` where a role picks.
         role: One of :data:`ROLES`, or ``None``.
         changes: For ``weight`` and ``act``: a dict of changes, or ``None`` for float; a missing key
             leaves the default.
         key: Where it stands in the config.
     """
 
-    pattern: str | None
+    patterns: tuple[str, ...] | None
     role: str | None
     changes: Mapping[str, Mapping[str, Any] | None]
     key: str
@@ -128,19 +129,18 @@ class Override:
                 raise ConfigError(f"{key}.{name}: unknown key; known are {', '.join(known)}")
         if ("pattern" in cfg) == ("role" in cfg):
             raise ConfigError(f"{key}: give either 'pattern' or 'role'")
-        if "pattern" in cfg and not isinstance(cfg["pattern"], str):
-            raise ConfigError(f"{key}.pattern = {cfg['pattern']!r}: must be a string")
+        patterns = _patterns(cfg["pattern"], key) if "pattern" in cfg else None
         if "role" in cfg and cfg["role"] not in ROLES:
             raise ConfigError(f"{key}.role = {cfg['role']!r}: must be one of {', '.join(ROLES)}")
         changes = {name: cfg[name] for name in ("weight", "act") if name in cfg}
         if not changes:
             raise ConfigError(f"{key}: changes nothing; give 'weight' or 'act'")
-        return cls(cfg.get("pattern"), cfg.get("role"), changes, key)
+        return cls(patterns, cfg.get("role"), changes, key)
 
     def matches(self, name: str, roles: Iterable[str]) -> bool:
         """Whether the layer ``name`` with ``roles`` is picked."""
-        if self.pattern is not None:
-            return fnmatch.fnmatchcase(name, self.pattern)
+        if self.patterns is not None:
+            return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.patterns)
         return self.role is not None and self.role in roles
 
     def apply(self, which: str, spec: TensorSpec | None, base: TensorSpec) -> TensorSpec | None:
@@ -154,3 +154,12 @@ class Override:
         if changes is None:
             return None
         return (spec or base).merged(changes, f"{self.key}.{which}")
+
+
+def _patterns(value: Any, key: str) -> tuple[str, ...]:
+    """One pattern, or several of which models have some."""
+    patterns = (value,) if isinstance(value, str) else value
+    fine = isinstance(patterns, list | tuple) and all(isinstance(one, str) for one in patterns)
+    if not fine or not patterns:
+        raise ConfigError(f"{key}.pattern = {value!r}: must be a string, or a list of strings")
+    return tuple(patterns)

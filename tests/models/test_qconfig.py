@@ -170,6 +170,8 @@ def test_errors_name_key_value_and_fix(cfg: dict[str, Any], message: str) -> Non
         (dict(role="middle", weight=None), r"\.role = 'middle': must be one of backbone"),
         (dict(pattern=None, weight=None), r"\.pattern = None: must be a string"),
         (dict(pattern=3, weight=None), r"\.pattern = 3: must be a string"),
+        (dict(pattern=[], weight=None), r"\.pattern = \[\]: must be a string, or a list"),
+        (dict(pattern=["a", 3], weight=None), r"\.pattern = \['a', 3\]: must be a string"),
         (dict(pattern="backbone.*"), r"changes nothing"),
         (dict(role="first", weight=8), r"\.weight = 8: must be a dict, or None"),
         (dict(role="first", weight=dict(bits=8)), r"\.weight\.bits: unknown key"),
@@ -196,3 +198,15 @@ def test_a_pattern_that_matches_nothing_names_its_neighbours() -> None:
     ):
         qconfig.check_patterns(names)
     parse(overrides=[dict(pattern="*.conv?", weight=None)]).check_patterns(names)
+
+
+def test_of_a_list_of_patterns_one_must_pick_a_layer() -> None:
+    qconfig = parse(
+        weight=dict(num_bits=4), overrides=[dict(pattern=["*.fc_reg", "*.reg_?"], weight=None)]
+    )
+    for name in ("head.fc_reg", "head.reg_0"):
+        assert qconfig.resolve(name, ["head"]) == (None, qconfig.act)
+    assert qconfig.resolve("head.fc_cls", ["head"]) == (qconfig.weight, qconfig.act)
+    qconfig.check_patterns(["head.fc_cls", "head.reg_0"])
+    with pytest.raises(ConfigError, match=r"pattern = \['\*.fc_reg', '\*.reg_\?'\] matches no"):
+        qconfig.check_patterns(["head.fc_cls"])

@@ -13,9 +13,10 @@ from mmptq.datasets import make_digits
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize(
-    ("model", "more"), [("retinanet", []), ("faster_rcnn", []), ("retinanet_swin", ["--bfloat16"])]
-)
+MORE = {"retinanet": [], "faster_rcnn": [], "retinanet_swin": ["--bfloat16"], "dino": []}
+
+
+@pytest.mark.parametrize(("model", "more"), MORE.items())
 def test_one_short_epoch_ends_in_a_checkpoint_that_mmdet_opens(model, more, tmp_path):
     data = make_digits(tmp_path / "data", num_images={"train": 9, "val": 2})
     out = tmp_path / "small.pth"
@@ -38,6 +39,8 @@ def test_one_short_epoch_ends_in_a_checkpoint_that_mmdet_opens(model, more, tmp_
     # The weights on disk are the trained ones, not those of the initialization.
     if model == "retinanet_swin":
         assert detector.backbone.norm0.bias.any()
+    elif model == "dino":  # its backbone is frozen, and its attention begins with zeros
+        assert detector.encoder.layers[0].self_attn.sampling_offsets.weight.any()
     else:
         assert int(detector.backbone.bn1.num_batches_tracked) >= 1
 

@@ -1,6 +1,9 @@
 """benchmarks/comparison/plan.py: what decides a cell."""
 
 import pytest
+from mmengine.config import Config
+
+from tests.tiny_project import REPO
 
 
 @pytest.fixture
@@ -39,3 +42,11 @@ def test_every_override_is_a_qconfigs(cell):
         if method.overrides:
             parsed = QConfig.parse({"overrides": cell(key).overrides})
             assert len(parsed.overrides) >= len(method.overrides)
+
+
+def test_the_preset_for_detrs_is_what_is_measured():
+    from comparison.methods import METHODS
+
+    preset = Config.fromfile(REPO / "configs/_base_/quant/detr_w4a4.py").qconfig.to_dict()
+    for key in ("mmse_detr", "gptq_detr"):
+        assert list(METHODS[key].overrides) == preset["overrides"]

@@ -1,0 +1,5 @@
+"""DINO at W4A4 on the demo set, ranges by MMSE."""
+
+_base_ = ["./_base_/dino_digits.py", "../_base_/quant/w4a4.py", "../_base_/calib/mmse.py"]
+
+model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)

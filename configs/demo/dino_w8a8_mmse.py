@@ -1,0 +1,5 @@
+"""DINO at W8A8 on the demo set, ranges by MMSE."""
+
+_base_ = ["./_base_/dino_digits.py", "../_base_/quant/w8a8.py", "../_base_/calib/mmse.py"]
+
+model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
