@@ -40,8 +40,8 @@ def parse_args() -> argparse.Namespace:
         "--from-scratch",
         action="store_true",
         help="start from random weights, too, not from what fits of another demo detector: "
-        "backbone and neck (RetinaNet), neck and head (on Swin), each of which then needs more epochs, or "
-        "the backbone (DINO, which does not train it)",
+        "backbone and neck (RetinaNet), neck and head (on Swin), each of which then needs more "
+        "epochs, or the backbone (DINO, which does not train it)",
     )
     parser.add_argument("--data-root", help="where the demo set is or is to be made")
     parser.add_argument("--out", help="default: checkpoints/demo/ or digits/MODEL_digits.pth")
