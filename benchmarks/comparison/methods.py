@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from arguments import ROOT
+from mmengine.config import Config
+
 Changes = Mapping[str, Mapping[str, Any]]
 
 
@@ -35,6 +38,12 @@ def _searching_by(objective: str) -> Changes:
     return {step: {"objective": {"type": objective}} for step in ("LpInterpolation", "JointSearch")}
 
 
+def _overrides(preset: str) -> tuple[dict[str, Any], ...]:
+    """Of a file in configs/_base_/quant."""
+    cfg = Config.fromfile(ROOT / f"configs/_base_/quant/{preset}.py")
+    return tuple(cfg.qconfig.to_dict()["overrides"])
+
+
 _L24 = {"type": "LpNormObserver", "p": 2.4}
 _KL = {
     "type": "RangeCalibration",
@@ -47,26 +56,11 @@ _MEASURED = {"type": "BiasCorrection", "mode": "measured"}
 _STEPS = {"type": "LearnedSteps", "preset": "fast", "crop": 48}
 _RANDOM = {"type": "RandomRanges"}
 _LAYERWISE: Changes = {"LpInterpolation": {"interpolate": False}}
-# Of CSPDarknet, whose first maps hold the faintest and the largest values that there are.
-_STAGE_1 = {"pattern": "backbone.stage1.*", "act": {"num_bits": 8}}
 # Of transformers at few bits.
 _LOG = {"role": "softmax", "act": {"type": "LogQuantizer"}}
 _TWIN_SOFTMAX = {"role": "softmax", "act": {"type": "TwinQuantizer"}}
 _TWIN = {"role": "gelu", "act": {"type": "TwinQuantizer"}}
 _NORMS = {"type": "NormReparametrization"}
-# As in configs/_base_/quant/detr_w4a4.py.
-_EIGHT = {"num_bits": 8}
-_VALUES = [
-    "*.value_proj",
-    "*.output_proj",
-    "memory_trans_fc",
-    "encoder.*.attn.out_proj",
-    "decoder.*.cross_attn.attn.out_proj",
-]
-_DETR = (
-    {"role": "backbone", "weight": _EIGHT, "act": _EIGHT},
-    {"pattern": _VALUES, "act": _EIGHT},
-)
 
 METHODS = {
     "minmax": Method("min-max", "minmax", baseline=True),
@@ -81,7 +75,9 @@ METHODS = {
     "gptq": Method("GPTQ", "gptq"),
     "gptq_bias": Method("GPTQ, biases measured", "gptq", last=(_MEASURED,)),
     "gptq_steps": Method("GPTQ, steps learned", "gptq", last=(_STEPS,)),
-    "gptq_stage1": Method("GPTQ, stage 1 reads 8 bits", "gptq", overrides=(_STAGE_1,)),
+    "gptq_stage1": Method(
+        "GPTQ, stage 1 reads 8 bits", "gptq", overrides=_overrides("w6a6_stage1")
+    ),
     "lapq": Method("LAPQ", "lapq"),
     # Of the regions' heads in a detector of two stages; of all heads in others.
     "lapq_no_labels": Method("LAPQ, no labels", "lapq", _searching_by("LastStageDistance")),
@@ -124,8 +120,8 @@ METHODS = {
     "bitshrink_vit": Method(
         "Bit-shrinking, log, twin, norms", "bitshrink", first=(_NORMS,), overrides=(_LOG, _TWIN)
     ),
-    "mmse_detr": Method("MMSE, preset `detr`", "mmse", overrides=_DETR),
-    "gptq_detr": Method("GPTQ, preset `detr`", "gptq", overrides=_DETR),
+    "mmse_detr": Method("MMSE, preset `detr`", "mmse", overrides=_overrides("detr_w4a4")),
+    "gptq_detr": Method("GPTQ, preset `detr`", "gptq", overrides=_overrides("detr_w4a4")),
     "lapq_then_bias": Method("LAPQ, weights' means corrected after it", "lapq", last=(_BIAS,)),
 }
 # What runs without --methods: the others are parts of these, or variants.
