@@ -75,9 +75,7 @@ METHODS = {
     "gptq": Method("GPTQ", "gptq"),
     "gptq_bias": Method("GPTQ, biases measured", "gptq", last=(_MEASURED,)),
     "gptq_steps": Method("GPTQ, steps learned", "gptq", last=(_STEPS,)),
-    "gptq_stage1": Method(
-        "GPTQ, stage 1 reads 8 bits", "gptq", overrides=_overrides("w6a6_stage1")
-    ),
+    "gptq_early": Method("GPTQ, early inputs 8 bits", "gptq", overrides=_overrides("w6a6_early")),
     "lapq": Method("LAPQ", "lapq"),
     # Of the regions' heads in a detector of two stages; of all heads in others.
     "lapq_no_labels": Method("LAPQ, no labels", "lapq", _searching_by("LastStageDistance")),

@@ -1,0 +1,17 @@
+"""W6A6 for small networks: what the first blocks of CSPDarknet or MobileNetV2 read has 8 bits.
+
+There single channels hold faint and very large values, and 64 even steps lose the faint ones.
+"""
+
+_base_ = "./w6a6.py"
+
+_base_.qconfig.overrides = [
+    dict(
+        pattern=[
+            "backbone.stage1.*",  # of CSPDarknet (YOLOX, RTMDet)
+            "backbone.layer1.0.*",  # of MobileNetV2, whose first blocks have no shortcut,
+            "backbone.layer2.0.expand_conv.*",  # and what lies between them is not clipped
+        ],
+        act=dict(num_bits=8),
+    )
+]
