@@ -76,6 +76,12 @@ METHODS = {
     "gptq_bias": Method("GPTQ, biases measured", "gptq", last=(_MEASURED,)),
     "gptq_steps": Method("GPTQ, steps learned", "gptq", last=(_STEPS,)),
     "gptq_early": Method("GPTQ, early inputs 8 bits", "gptq", overrides=_overrides("w6a6_early")),
+    "gptq_depthwise": Method(
+        "GPTQ, depthwise 8 bits", "gptq", overrides=_overrides("w4a8_depthwise8")
+    ),
+    "gptq_early_weights": Method(
+        "GPTQ, depthwise and early weights 8 bits", "gptq", overrides=_overrides("w4a8_early")
+    ),
     "lapq": Method("LAPQ", "lapq"),
     # Of the regions' heads in a detector of two stages; of all heads in others.
     "lapq_no_labels": Method("LAPQ, no labels", "lapq", _searching_by("LastStageDistance")),
