@@ -79,9 +79,6 @@ METHODS = {
     "gptq_depthwise": Method(
         "GPTQ, depthwise 8 bits", "gptq", overrides=_overrides("w4a8_depthwise8")
     ),
-    "gptq_early_weights": Method(
-        "GPTQ, depthwise and early weights 8 bits", "gptq", overrides=_overrides("w4a8_early")
-    ),
     "lapq": Method("LAPQ", "lapq"),
     # Of the regions' heads in a detector of two stages; of all heads in others.
     "lapq_no_labels": Method("LAPQ, no labels", "lapq", _searching_by("LastStageDistance")),
