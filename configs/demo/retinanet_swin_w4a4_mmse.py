@@ -4,4 +4,3 @@ _base_ = ["./_base_/retinanet_swin_digits.py", "../_base_/quant/w4a4.py", "../_b
 
 calib_cfg = dict(units=["backbone.stages.*.blocks.*"])  # for recipes that reconstruct
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
-load_from = "{{ fileDirname }}/../../checkpoints/digits/retinanet_swin_digits.pth"

@@ -3,4 +3,3 @@
 _base_ = ["./_base_/retinanet_swin_digits.py", "../_base_/quant/w8a8.py", "../_base_/calib/mmse.py"]
 
 model = dict(type="mmptq.QuantDetector", detector_type=_base_.model.type)
-load_from = "{{ fileDirname }}/../../checkpoints/digits/retinanet_swin_digits.pth"

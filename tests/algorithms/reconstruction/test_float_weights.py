@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmptq.algorithms import GPTQ
 from mmptq.engine.incremental.probing import float_form
-from tests.algorithms.reconstruction.steps_support import SMALL, make_step, run, state, summary
 from tests.calibration_support import MakeContext, make_context
+from tests.steps_support import SMALL, make_step, run, state, summary
 
 __all__ = ["make_context"]
 

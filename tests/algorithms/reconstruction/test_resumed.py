@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from mmptq.engine import CalibrationContext
-from tests.algorithms.reconstruction.steps_support import SMALL, make_step, run, same
 from tests.calibration_support import MakeContext, make_context
+from tests.steps_support import SMALL, make_step, run, same
 
 __all__ = ["make_context"]
 

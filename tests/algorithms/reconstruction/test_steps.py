@@ -13,7 +13,8 @@ from mmptq.engine.incremental.probing import float_form
 from mmptq.errors import ConfigError
 from mmptq.models import QuantDetector
 from mmptq.modules import out_channels
-from tests.algorithms.reconstruction.steps_support import (
+from tests.calibration_support import MakeContext, make_context
+from tests.steps_support import (
     METHODS,
     SMALL,
     make_step,
@@ -22,7 +23,6 @@ from tests.algorithms.reconstruction.steps_support import (
     state,
     summary,
 )
-from tests.calibration_support import MakeContext, make_context
 
 __all__ = ["make_context"]
 
