@@ -40,6 +40,7 @@ METHODS: dict[str, Callable[..., Reconstruction]] = {
     "fisher": lambda **k: BRECQ(fisher=True, **k),
     "learned_steps": LearnedSteps,
     "qdrop": QDrop,
+    "outputs": lambda **k: QDrop(fisher="outputs", **k),
     "shrink": BitShrinking,
     "rounded": lambda **k: BitShrinking(adaptive_rounding=0.4, **k),
     "direct": lambda **k: BitShrinking(mode="direct", **k),

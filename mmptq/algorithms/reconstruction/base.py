@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from mmptq.algorithms.reconstruction.checks import (
     reconstructing,
 )
 from mmptq.algorithms.reconstruction.fisher import add_fisher_weights
+from mmptq.algorithms.reconstruction.output_fisher import output_metrics
 from mmptq.algorithms.reconstruction.progress import Progress
 from mmptq.algorithms.reconstruction.report import Report, UnitReport
 from mmptq.engine.context import CalibrationContext
@@ -59,9 +60,11 @@ class Reconstruction(Step):
             activations are kept.
         log_interval: Iterations between two log rows; by default a 40th of ``iters``.
         checkpoint_interval: Iterations between two snapshots within a unit.
-        fisher: Weigh each squared difference by the squared gradient of the task loss in the unit's
-            float output (the diagonal of the Fisher information, Li et al. 2021, eq. 10); needs
-            labels.
+        fisher: Weigh differences by what they do to the model. ``'outputs'``: to its outputs,
+            channel by channel and with their products
+            (:mod:`~mmptq.algorithms.reconstruction.output_fisher`). ``True``: each squared
+            difference by the squared gradient of the task loss in the unit's float output (the
+            diagonal of the Fisher information, Li et al. 2021, eq. 10); needs labels.
         crop: Outputs a side (at least) of the random crops on which a unit is adjusted, where it
             does the same at every position; the others, and all with ``None``, on whole maps.
 
@@ -88,7 +91,7 @@ class Reconstruction(Step):
         log_interval: int | None = None,
         checkpoint_interval: int = 2000,
         crop: int | None = None,
-        fisher: bool = False,
+        fisher: bool | str = False,
     ) -> None:
         defaults = self.defaults(preset)
         self.iters = defaults["iters"] if iters is None else iters
@@ -111,14 +114,15 @@ class Reconstruction(Step):
         whole = isinstance(crop, int) and not isinstance(crop, bool) and crop >= 1
         self.check("crop", crop, crop is None or whole, "a whole number from 1, or None")
         self.crop = crop
-        self.check("fisher", fisher, isinstance(fisher, bool), "True or False")
+        known = isinstance(fisher, bool) or fisher == "outputs"
+        self.check("fisher", fisher, known, "'outputs', True or False")
         self.fisher = fisher
         self.log_interval = log_interval or max(self.iters // 40, 1)
 
     @property
     def reads_loss(self) -> bool:
         """For its gradients, if they are asked for; regions are then sampled as in training."""
-        return self.fisher
+        return self.fisher is True
 
     @property
     def judged_by(self) -> Mapping[str, Any]:
@@ -186,36 +190,43 @@ class Reconstruction(Step):
         )
         seed = torch.initial_seed() % 2**31
         capture = UnitCapture(context, units, graph, self.cache, self.reads_loss, self.crop, seed)
+        metrics = output_metrics(context, units) if self.fisher == "outputs" else {}
         with reconstructing(model, self.activations):
             indices = range(progress.done, len(units))
             for index in context.track(indices, f"{type(self).__name__}: units", len(indices)):
                 data = capture.float_data(index)
                 capture.add_quantized(index, data)
-                if self.fisher:
+                if self.fisher is True:
                     add_fisher_weights(context, units[index], data, capture.frozen)
+                problem = self._problem(context, units[index], data, metrics)
                 progress.reports.append(
-                    self._run_unit(
-                        context, units[index], data, progress, seed, report, capture.note
-                    )
+                    self._run_unit(problem, progress, seed, report, capture.note)
                 )
                 progress.unit_finished(index)
         report.summarize(progress.reports)
         progress.clear()
 
-    def _run_unit(
+    def _problem(
         self,
         context: CalibrationContext,
         unit: Unit,
         data: UnitData,
+        metrics: Mapping[str, Sequence[torch.Tensor]],
+    ) -> UnitProblem:
+        module = context.adapter.model.get_submodule(unit.name)
+        form = self.trained_form(context.model, unit)
+        return UnitProblem(module, unit, form, data, metrics.get(unit.name))
+
+    def _run_unit(
+        self,
+        problem: UnitProblem,
         progress: Progress,
         seed: int,
         report: Report,
         note: str,
     ) -> dict[str, Any]:
-        model, start = context.model, time.perf_counter()
-        module = context.adapter.model.get_submodule(unit.name)
-        form = self.trained_form(model, unit)
-        problem = UnitProblem(module, unit, form, data)
+        start = time.perf_counter()
+        unit, form, data = problem.unit, problem.form, problem.data
         probe = list(range(min(self.probe_images, data.num_images)))
         before = problem.measure(probe)
         log = report.log(unit.name)

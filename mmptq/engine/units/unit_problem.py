@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmptq.engine.units.unit_data import (
     FLOAT_IN,
@@ -115,17 +116,27 @@ class UnitProblem:
 
     over the unit's calls :math:`K` (a head's layer has one for each FPN level): squared distance
     over the channels, mean over images and positions. With a weight captured (Fisher diagonal) each
-    squared difference is multiplied by it (BRECQ, Li et al. 2021, eq. 10).
+    squared difference is multiplied by it (BRECQ, Li et al. 2021, eq. 10); with metrics
+    :math:`\|\delta\|^2` becomes :math:`\delta^T M \delta`.
 
     Args:
         module: The unit's module.
         unit: Its description.
         form: Its trainable form.
         data: What was captured.
+        metrics: :math:`M` of each call, ``(C, C)`` over the channels of the output.
     """
 
-    def __init__(self, module: nn.Module, unit: Unit, form: TrainedForm, data: UnitData) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        unit: Unit,
+        form: TrainedForm,
+        data: UnitData,
+        metrics: Sequence[Tensor] | None = None,
+    ) -> None:
         self._module, self.unit, self.form, self.data = module, unit, form, data
+        self._metrics = metrics
 
     def loss(self, samples: Sequence[int], drop_prob: float = 0.0, generator: Any = None) -> Tensor:
         """Mean over ``samples``, differentiable.
@@ -141,10 +152,10 @@ class UnitProblem:
             for group in self._by_shape(samples, call):
                 x = self._input(group, call, drop_prob, generator)
                 y = self._cat(FLOAT_OUT, group, call)
-                error = (self.output(x, call, self.data.rest(group, call)) - y).square()
+                error = self._error(self.output(x, call, self.data.rest(group, call)) - y, call)
                 if self.data.has(WEIGHT):
                     error = error * self._cat(WEIGHT, group, call)
-                channels = error.shape[1 if error.dim() == 4 else -1]  # of a map; of a token
+                channels = error.shape[channel_dim(error)]
                 count, mask = error.numel() // channels, self.data.compared(group, call, y.shape)
                 if mask is not None:
                     error, count = error * mask.to(error.device), int(mask.sum())
@@ -194,6 +205,15 @@ class UnitProblem:
         y = self._module(x, *rest[0], **dict(rest[1]))
         return y.relu() if self.unit.relu else y
 
+    def _error(self, difference: Tensor, call: int) -> Tensor:
+        """Of the same shape; its sum is the squared distance."""
+        if self._metrics is None:
+            return difference.square()
+        metric = self._metrics[call].to(difference)
+        if channel_dim(difference) == 1:  # of a map
+            return F.conv2d(difference, metric[:, :, None, None]) * difference
+        return (difference @ metric) * difference
+
     def _by_shape(self, samples: Sequence[int], call: int) -> list[list[int]]:
         """Samples of a call whose tensors can stand in one batch."""
         groups: dict[Any, list[int]] = defaultdict(list)
@@ -214,3 +234,8 @@ class UnitProblem:
     def _cat(self, kind: str, samples: list[int], call: int) -> Tensor:
         tensors = [self.data.get(kind, sample, call) for sample in samples]
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def channel_dim(y: Tensor) -> int:
+    """Where a unit's output has its channels: a map ``(N, C, H, W)``, tokens ``(N, L, C)``."""
+    return 1 if y.dim() == 4 else -1

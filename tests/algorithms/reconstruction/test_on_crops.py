@@ -11,7 +11,7 @@ from tests.steps_support import SMALL, make_step, run, same, summary
 __all__ = ["make_context"]
 
 
-@pytest.mark.parametrize("method", ["adaround", "fisher", "qdrop", "shrink"])
+@pytest.mark.parametrize("method", ["adaround", "fisher", "outputs", "qdrop", "shrink"])
 def test_on_crops(make_context: MakeContext, method: str) -> None:
     """Better than the start on the whole maps' data too; the summary names who has crops."""
     step = make_step(method, crop=5)

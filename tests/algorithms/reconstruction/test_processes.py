@@ -42,7 +42,11 @@ def recipe(step: str, iters: int) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "step"),
-    [("retinanet", SHRINK), ("faster_rcnn", f"dict(type='BRECQ', fisher=True, {SIZE})")],
+    [
+        ("retinanet", SHRINK),
+        ("faster_rcnn", f"dict(type='BRECQ', fisher=True, {SIZE})"),
+        ("retinanet", f"dict(type='QDrop', fisher='outputs', {SIZE})"),
+    ],
 )
 def test_two_processes_end_in_one_model(
     family: str, step: str, tiny_project: Callable[[str], TinyProject], tmp_path: Path

@@ -34,7 +34,10 @@ OUTPUTS = {**SMALL, "target": "onnxruntime"}
 
 @pytest.mark.parametrize(
     ("method", "qconfig"),
-    [*((name, SMALL) for name in ("qdrop", "shrink", "rounded", "fisher")), ("qdrop", OUTPUTS)],
+    [
+        *((name, SMALL) for name in ("qdrop", "shrink", "rounded", "fisher", "outputs")),
+        ("qdrop", OUTPUTS),
+    ],
 )
 @pytest.mark.parametrize("saves", [1, 4, 8])
 def test_a_killed_run_goes_on_to_the_same_result(
@@ -73,10 +76,11 @@ def test_progress_of_another_start_is_not_taken(make_context: MakeContext) -> No
 
 
 @pytest.mark.parametrize("saves", [1, 4])
+@pytest.mark.parametrize("method", ["fisher", "outputs"])
 def test_a_killed_run_on_crops_goes_on_to_the_same_result(
-    make_context: MakeContext, saves: int
+    make_context: MakeContext, method: str, saves: int
 ) -> None:
-    step = make_step("fisher", checkpoint_interval=8, crop=5)
+    step = make_step(method, checkpoint_interval=8, crop=5)
     whole = run(make_context("retinanet", qconfig=SMALL, folder="whole"), step)
     killed = make_context("retinanet", qconfig=SMALL)
     _kill_after(killed, saves)

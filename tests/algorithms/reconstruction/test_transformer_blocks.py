@@ -48,7 +48,7 @@ def run(context: CalibrationContext, method: str, **changes: Any) -> list[dict[s
     cls, arguments = METHODS[method]
     torch.manual_seed(0)
     step = cls(**{**SIZE, **arguments, **changes})
-    assert step.reads_loss == changes.get("fisher", False)
+    assert step.reads_loss == (changes.get("fisher") is True)
     step.run(context)
     (file,) = context.store.folder.parent.glob("reconstruction/*/summary.json")
     return json.loads(file.read_text())
@@ -93,6 +93,15 @@ def test_with_fisher_weights(
     units = run(make_transformer("vit", images=4), method, fisher=True)
     assert any(unit["after"] < unit["before"] for unit in units)
     torch.testing.assert_close(torch.tensor(seen), torch.ones(len(seen)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["adaround", "qdrop", "bitshrink"])
+@pytest.mark.parametrize("name", ["vit", "swin"])
+def test_with_channels_weighed_by_the_outputs(
+    method: str, name: str, make_transformer: MakeTransformer
+) -> None:
+    units = run(make_transformer(name, images=3), method, fisher="outputs")
+    assert any(unit["after"] < unit["before"] for unit in units)
 
 
 @pytest.mark.parametrize("method", ["qdrop", "bitshrink"])

@@ -30,7 +30,11 @@ class _Form:
     acts: dict[str, LearnedStepQuantizer] = {}
 
 
-def toy(outputs: Sequence[Sequence[Tensor]], relu: bool = False) -> UnitProblem:
+def toy(
+    outputs: Sequence[Sequence[Tensor]],
+    relu: bool = False,
+    metrics: Sequence[Tensor] | None = None,
+) -> UnitProblem:
     """The identity on inputs of zeros; ``outputs`` by image and call are the float outputs."""
     calls = len(outputs[0])
     unit = Unit("toy", (), tuple(range(calls)), ({},) * calls, relu, ())
@@ -41,7 +45,7 @@ def toy(outputs: Sequence[Sequence[Tensor]], relu: bool = False) -> UnitProblem:
             data.put(FLOAT_IN, image, call, y)
             data.put(FLOAT_OUT, image, call, y)
     form = _Form()
-    return UnitProblem(nn.Identity(), unit, form, data)  # type: ignore[arg-type]
+    return UnitProblem(nn.Identity(), unit, form, data, metrics)  # type: ignore[arg-type]
 
 
 def test_loss_by_hand() -> None:
@@ -56,6 +60,18 @@ def test_loss_of_tokens_by_hand() -> None:
     """The channels of a token stand last: summed over them, mean over tokens."""
     tokens = torch.tensor([[1.0, 2.0], [0.0, 3.0], [1.0, 1.0]]).reshape(1, 3, 2)
     assert float(toy([[tokens]]).loss([0])) == pytest.approx((5 + 9 + 2) / 3)
+
+
+def test_metrics_weigh_channels_and_their_products_in_each_call() -> None:
+    metrics = [torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.eye(2) * 5]
+    level_0 = torch.tensor([1.0, 2.0, 0.0, 0.0, 3.0, 0.0]).reshape(1, 2, 1, 3)
+    level_1 = torch.tensor([2.0, 1.0]).reshape(1, 2, 1, 1)
+    # By position: (1, 0), (2, 3) and (0, 0).
+    by_hand = 0.5 * ((2 + (8 + 27 + 12)) / 3 + 5 * 5)
+    maps = toy([[level_0, level_1]], metrics=metrics)
+    assert float(maps.loss([0])) == pytest.approx(by_hand)
+    tokens = toy([[y.flatten(2).mT for y in (level_0, level_1)]], metrics=metrics)
+    assert float(tokens.loss([0])) == pytest.approx(by_hand)
 
 
 def test_images_of_different_sizes_count_by_their_positions() -> None:
