@@ -88,6 +88,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help=f"write quantized.onnx too, check it and add its row: {', '.join(TARGETS)}",
     )
+    parser.add_argument(
+        "--static",
+        action="store_true",
+        help="with --export: fix the images' number and size to the first one's, which Swin needs",
+    )
     add_pareto_arguments(parser)
     add_common_arguments(parser)
 
@@ -100,6 +105,8 @@ def main(args: argparse.Namespace) -> None:
     complete_config(cfg)
     if args.pareto is not None and args.export:
         raise ConfigError("--pareto makes many models: export one of them by tools/export.py")
+    if args.static and not args.export:
+        raise ConfigError("--static: says how to export, and needs --export TARGET")
     if args.skip_float:
         cfg.calib_cfg.eval_float = False
     if args.skip_baseline:
@@ -122,13 +129,15 @@ def main(args: argparse.Namespace) -> None:
     runner.command = args.command_line
     results = runner.calibrate()
     if target is not None and runner.rank == 0:
-        add_export(runner, results, target)
+        add_export(runner, results, target, args.static)
 
 
-def add_export(runner: CalibrationRunner, results: Results, target: Target) -> None:
+def add_export(
+    runner: CalibrationRunner, results: Results, target: Target, static: bool = False
+) -> None:
     """Export the quantized model, check it, and add a row to the results."""
     path = Path(runner.work_dir) / "quantized.onnx"
-    found = export(runner, path, target)
+    found = export(runner, path, target, static=static)
     Console().print(found.table())
     try:
         found.raise_for_differences()

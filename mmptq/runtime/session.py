@@ -35,6 +35,7 @@ class Session(ABC):
         metadata: What mmptq wrote about the model into the file.
         inputs: Names.
         outputs: Names.
+        sizes: Of each input's dimensions, ``None`` where any will do.
 
     Raises:
         ConfigError: The runtime is not installed.
@@ -61,17 +62,30 @@ class Session(ABC):
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    sizes: dict[str, tuple[int | None, ...]]
 
     def run(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, of inputs by name.
 
         Raises:
-            MmptqError: The runtime cannot compute them.
+            MmptqError: An input has another size than the file takes, or the runtime cannot compute
+                the outputs.
         """
+        for name, array in arrays.items():
+            self._check_size(name, array)
         try:
             return self._run(dict(arrays))
         except Exception as error:  # each runtime has exceptions of its own
             raise MmptqError(f"{self.package} cannot run the model: {_reason(error)}") from error
+
+    def _check_size(self, name: str, array: Array) -> None:
+        sizes = self.sizes.get(name, ())
+        if any(size not in (None, own) for size, own in zip(sizes, array.shape, strict=False)):
+            wanted = "x".join("?" if size is None else str(size) for size in sizes)
+            raise MmptqError(
+                f"{name} is {'x'.join(map(str, array.shape))}, and the file takes {wanted} alone; "
+                "export it without --static, or let the pipeline bring all images to that size"
+            )
 
     @abstractmethod
     def _run(self, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -83,7 +97,7 @@ class Session(ABC):
 
     @abstractmethod
     def _open(self, path: str, threads: int | None) -> None:
-        """Load the file; set ``inputs`` and ``outputs``."""
+        """Load the file; set ``inputs``, ``outputs`` and ``sizes``."""
 
     @abstractmethod
     def _metadata(self) -> Mapping[str, str]:
@@ -124,7 +138,12 @@ class OnnxRuntimeSession(Session):
         self._session = onnxruntime.InferenceSession(
             path, options, providers=["CPUExecutionProvider"]
         )
-        self.inputs = tuple(node.name for node in self._session.get_inputs())
+        inputs = self._session.get_inputs()
+        self.inputs = tuple(node.name for node in inputs)
+        self.sizes = {
+            node.name: tuple(size if isinstance(size, int) else None for size in node.shape)
+            for node in inputs
+        }
         self.outputs = tuple(node.name for node in self._session.get_outputs())
 
     def _options(self) -> Any:
@@ -177,6 +196,12 @@ class OpenVinoSession(Session):
         _break_ties_by_place(self._model)
         self._compiled = core.compile_model(self._model, "CPU", config)
         self.inputs = tuple(port.any_name for port in self._compiled.inputs)
+        self.sizes = {
+            port.any_name: tuple(
+                size.get_length() if size.is_static else None for size in port.get_partial_shape()
+            )
+            for port in self._compiled.inputs
+        }
         self.outputs = tuple(port.any_name for port in self._compiled.outputs)
 
     def _metadata(self) -> Mapping[str, str]:

@@ -102,6 +102,7 @@ def test_a_sweep_and_the_same_again(
         (("--pareto", "4-4"), "--pareto 4-4"),
         (("--pareto", "--uniform", "W4"), "--uniform W4"),
         (("--pareto", "--export", "openvino"), "--pareto makes many models"),
+        (("--static",), "--static: .* needs --export"),
     ],
 )
 def test_bad_input(

@@ -40,6 +40,20 @@ def test_runs_and_knows_its_metadata(runtime: str, path: Path) -> None:
     assert opened.integer_products() == (0, 0)
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_another_size_than_the_files_is_named(runtime: str, tmp_path: Path) -> None:
+    pytest.importorskip(RUNTIMES[runtime].package)
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [None, 3]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "m.onnx")
+    opened = open_session(tmp_path / "m.onnx", runtime, threads=1)
+    assert opened.sizes == {"x": (None, 3)}
+    assert opened.run({"x": np.ones((2, 3), np.float32)})["y"].shape == (2, 3)
+    with pytest.raises(MmptqError, match=r"x is 2x4, and the file takes \?x3 alone.*--static"):
+        opened.run({"x": np.ones((2, 4), np.float32)})
+
+
 @pytest.mark.parametrize("each_image", [False, True])
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_of_equal_values_the_first_is_the_best(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.tiny_project import REPO
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("openvino")
 
 
@@ -53,6 +53,7 @@ def test_one_command_quantizes_exports_and_measures(
     options = ("--cfg-options", target, "qconfig.target.reduce_range=True")
     tool("quantize", project.config, "--export", "openvino", "--skip-baseline", *options)
     folder = tmp_path / "quantize"
+    assert fixed_sizes(folder / "quantized.onnx") == [False, True, False, False]
     rows = json.loads((folder / "results.json").read_text())["rows"]
     simulated, real = rows[-2:]
     assert real["method"] == f"{simulated['method']} in openvino" and real["ms"] > 0
@@ -61,6 +62,28 @@ def test_one_command_quantizes_exports_and_measures(
     assert real["bbox_mAP"] == pytest.approx(simulated["bbox_mAP"], abs=0.1)
     report = (folder / "report.html").read_text()
     assert "Exported: detector in openvino" in report and f">{real['method']}<" in report
+
+
+def test_a_file_for_one_size_says_so_of_images_of_another(
+    tool: Any, tiny_project: Any, tmp_path: Path
+) -> None:
+    """What was done before is there."""
+    options = ("--skip-baseline", "--skip-float", "--cfg-options", "qconfig.target.type=openvino")
+    with pytest.raises(SystemExit, match=r"image is 1x3x64x96, and .* 1x3x96x96 .*--static"):
+        tool(
+            "quantize",
+            *(tiny_project("retinanet").config, "--export", "openvino", "--static", *options),
+            "qconfig.target.reduce_range=True",
+        )
+    folder = tmp_path / "quantize"
+    assert fixed_sizes(folder / "quantized.onnx") == [True] * 4
+    assert json.loads((folder / "results.json").read_text())["rows"]
+
+
+def fixed_sizes(path: Path) -> list[bool]:
+    """Of the images' dimensions."""
+    (images, *_) = onnx.load(str(path)).graph.input
+    return [size.HasField("dim_value") for size in images.type.tensor_type.shape.dim]
 
 
 @pytest.mark.parametrize(
