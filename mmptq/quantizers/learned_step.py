@@ -189,8 +189,10 @@ def _where_inside(grad: Tensor, steps: Tensor, low: Tensor, high: Tensor) -> Ten
 
 def _sum_of_products(a: Tensor, b: Tensor, shape: torch.Size) -> Tensor:
     """``(a * b)`` summed to ``shape``, without the product where a dot product does."""
-    if shape.numel() == 1 and a.is_contiguous() and b.is_contiguous():
-        return torch.dot(a.flatten(), b.flatten()).reshape(shape)
+    if shape.numel() == 1 and a.stride() == b.stride():
+        a, b = in_memory_order(a), in_memory_order(b)
+        if a.is_contiguous():
+            return torch.dot(a.flatten(), b.flatten()).reshape(shape)
     return (a * b).sum_to_size(shape)
 
 
@@ -206,7 +208,16 @@ def random_mask(like: Tensor, prob: float, generator: torch.Generator | None) ->
     words = torch.empty((count + each - 1) // each, dtype=torch.int64, device=like.device)
     words.random_(-(2**63), None, generator=generator)
     threshold = round(prob * 2**bits) - 2 ** (bits - 1)
-    return (words.view(part)[:count] < threshold).reshape(like.shape)
+    mask = words.view(part)[:count] < threshold
+    if in_memory_order(like) is like:
+        return mask.reshape(like.shape)
+    return mask.reshape(like.shape[0], *like.shape[2:], like.shape[1]).movedim(-1, 1)
+
+
+def in_memory_order(x: Tensor) -> Tensor:
+    """A view with the channels last of what is kept so, ``x`` itself otherwise."""
+    last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    return x.movedim(1, -1) if last and not x.is_contiguous() else x
 
 
 def choose(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:

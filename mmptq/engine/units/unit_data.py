@@ -112,10 +112,15 @@ class UnitData:
         for number, part in enumerate(parts):
             # Numbers of rows of a table stay whole.
             dtype = self._dtype if part.is_floating_point() else part.dtype
-            copy = part.detach().to(self._home, dtype, copy=True)
+            copy = part.detach().to(self._home, dtype, copy=True, memory_format=self._layout(part))
             sample = image + number * self.num_images
             self._shapes[kind, sample, call] = copy.shape
             self.store.put((kind, sample, call), [copy])
+
+    def _layout(self, part: Tensor) -> torch.memory_format:
+        """Of maps on a CPU channels last: many convolutions are faster so."""
+        maps = part.dim() == 4 and self._device.type == "cpu"
+        return torch.channels_last if maps else torch.preserve_format
 
     def samples(self, image: int) -> list[int]:
         """Those of an image."""
