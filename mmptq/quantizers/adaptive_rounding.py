@@ -1,7 +1,7 @@
 """A weight quantizer that learns for every weight whether it is rounded up or down."""
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,56 @@ ZETA, GAMMA = 1.1, -0.1
 
 
 def rectified_sigmoid(v: Tensor) -> Tensor:
-    r""":math:`h(V) = \mathrm{clip}(\sigma(V) (\zeta - \gamma) + \gamma, 0, 1)`."""
-    return (torch.sigmoid(v) * (ZETA - GAMMA) + GAMMA).clamp(0.0, 1.0)
+    r""":math:`h(V) = \mathrm{clip}(\sigma(V) (\zeta - \gamma) + \gamma, 0, 1)`; differentiable."""
+    return _RectifiedSigmoid.apply(v) if v.requires_grad else _rectified(torch.sigmoid(v))
 
 
 def rounding_regularizer(h: Tensor, beta: float) -> Tensor:
-    r""":math:`\sum 1 - |2h - 1|^\beta` (Nagel et al. 2020, eq. 24): 0 where every h is 0 or 1."""
-    return (1.0 - (2.0 * h - 1.0).abs().pow(beta)).sum()
+    r""":math:`\sum 1 - |2h - 1|^\beta` (Nagel et al. 2020, eq. 24): 0 where every h is 0 or 1.
+
+    Differentiable, in h alone.
+    """
+    return _Regularizer.apply(h, beta)
+
+
+class _RectifiedSigmoid(torch.autograd.Function):
+    """In few passes over memory: of large weights they would take as long as the convolution."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor) -> Tensor:
+        sigmoid = torch.sigmoid(v)
+        h = _rectified(sigmoid)
+        ctx.save_for_backward(sigmoid, h)
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        sigmoid, h = ctx.saved_tensors
+        # Nothing passes where h is clipped, to 0 or 1.
+        inside = torch.ops.aten.hardtanh_backward(grads[0], h, 0.0, 1.0)
+        return torch.ops.aten.sigmoid_backward(inside, sigmoid).mul_(ZETA - GAMMA)
+
+
+class _Regularizer(torch.autograd.Function):
+    """With one power for value and gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, beta: float) -> Tensor:
+        way = h.mul(2.0).sub_(1.0)
+        size = way.abs()
+        power = size.pow(beta - 1.0)
+        ctx.save_for_backward(way, power)
+        ctx.beta = beta
+        return h.numel() - (power * size).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        way, power = ctx.saved_tensors
+        return torch.copysign(power, way).mul_(grads[0] * (-2.0 * ctx.beta)), None
+
+
+def _rectified(sigmoid: Tensor) -> Tensor:
+    return sigmoid.mul(ZETA - GAMMA).add_(GAMMA).clamp_(0.0, 1.0)
 
 
 class Calibrated(Protocol):

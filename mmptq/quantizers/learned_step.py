@@ -145,31 +145,26 @@ class _FakeQuantize(torch.autograd.Function):
         dropped: Tensor | None,
         units: Tensor | None,
     ) -> Tensor:
-        steps = x / scale
+        passed = None if dropped is None else x * dropped.to(x.dtype)
+        # What is dropped stands at 0, which is always a level: of no gradient to the step, and
+        # inside the bounds, so that its own gradient passes.
+        steps = (x if passed is None else x - passed) / scale
         codes = _codes(steps, low, high, units)
-        output = codes * scale
-        mask = None
-        if dropped is not None:
-            mask = dropped.to(output.dtype)
-            output.lerp_(x.to(output.dtype), mask)
-        ctx.save_for_backward(steps, codes, low, high, scale, mask)
-        return output
+        ctx.save_for_backward(steps, codes, low, high, scale)
+        if passed is None:
+            return codes * scale
+        return torch.addcmul(passed.to(codes.dtype), codes, scale)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        steps, codes, low, high, scale, mask = ctx.saved_tensors
-        passed, grad = None, grads[0]
-        if mask is not None:
-            passed = grad * mask
-            grad = grad - passed
+        steps, codes, low, high, scale = ctx.saved_tensors
+        (grad,) = grads
         inside = _where_inside(grad, steps, low, high)
         grad_scale = None
         if ctx.needs_input_grad[1]:
             # Inside, the gradient is the rounding error codes - steps, outside the level.
             grad_scale = _sum_of_products(codes, grad, scale.shape)
             grad_scale -= _sum_of_products(steps, inside, scale.shape)
-        if passed is not None:
-            inside += passed
         return inside, grad_scale, None, None, None, None
 
 

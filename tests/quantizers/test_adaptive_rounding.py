@@ -36,6 +36,25 @@ def test_regularizer_by_hand() -> None:
     assert float(rounding_regularizer(h, 20.0)) == pytest.approx(2 - 0.5**20)
 
 
+@pytest.mark.parametrize("beta", [20.0, 7.3, 2.0])
+def test_gradients_are_those_of_the_formulas(beta: float) -> None:
+    """By torch's own autograd, in double precision; some of the h are 0 or 1."""
+    v = torch.linspace(-4.0, 4.0, 41, dtype=torch.float64, requires_grad=True)
+    h = (torch.sigmoid(v) * 1.2 - 0.1).clamp(0.0, 1.0)
+    target = torch.linspace(0.0, 1.0, 41, dtype=torch.float64)
+
+    def loss(h: torch.Tensor, regularizer: torch.Tensor) -> torch.Tensor:
+        return ((h - target) ** 2).sum() + 0.3 * regularizer
+
+    plain = loss(h, (1.0 - (2.0 * h - 1.0).abs().pow(beta)).sum())
+    own = rectified_sigmoid(v)
+    fused = loss(own, rounding_regularizer(own, beta))
+    torch.testing.assert_close(fused, plain)
+    (expected,), (found,) = (torch.autograd.grad(value, v) for value in (plain, fused))
+    torch.testing.assert_close(found, expected)
+    assert (found == 0.0).any() and (found != 0.0).any()
+
+
 def test_beta_falls_linearly() -> None:
     assert [linear_beta(p) for p in (-1.0, 0.0, 0.5, 1.0, 2.0)] == [20.0, 20.0, 11.0, 2.0, 2.0]
 

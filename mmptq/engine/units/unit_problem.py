@@ -152,14 +152,9 @@ class UnitProblem:
             for group in self._by_shape(samples, call):
                 x = self._input(group, call, drop_prob, generator)
                 y = self._cat(FLOAT_OUT, group, call)
-                error = self._error(self.output(x, call, self.data.rest(group, call)) - y, call)
-                if self.data.has(WEIGHT):
-                    error = error * self._cat(WEIGHT, group, call)
-                channels = error.shape[channel_dim(error)]
-                count, mask = error.numel() // channels, self.data.compared(group, call, y.shape)
-                if mask is not None:
-                    error, count = error * mask.to(error.device), int(mask.sum())
-                total = total.to(error.device) + error.sum()
+                output = self.output(x, call, self.data.rest(group, call))
+                distance, count = self._distance(output, y, group, call)
+                total = total.to(distance.device) + distance
                 positions += count
             if positions:
                 losses.append(total / positions)
@@ -205,10 +200,25 @@ class UnitProblem:
         y = self._module(x, *rest[0], **dict(rest[1]))
         return y.relu() if self.unit.relu else y
 
-    def _error(self, difference: Tensor, call: int) -> Tensor:
-        """Of the same shape; its sum is the squared distance."""
-        if self._metrics is None:
-            return difference.square()
+    def _distance(
+        self, output: Tensor, y: Tensor, samples: list[int], call: int
+    ) -> tuple[Tensor, int]:
+        """The squared distance over all positions that are compared, and how many these are."""
+        dim, mask = channel_dim(y), self.data.compared(samples, call, y.shape)
+        weighed = self._metrics is not None or self.data.has(WEIGHT)
+        if mask is None and not weighed:
+            return _SquaredDistance.apply(output, y), y.numel() // y.shape[dim]
+        difference = output - y
+        error = difference.square() if self._metrics is None else self._form(difference, call)
+        if self.data.has(WEIGHT):
+            error = error * self._cat(WEIGHT, samples, call)
+        if mask is None:
+            return error.sum(), y.numel() // y.shape[dim]
+        return (error * mask.to(error.device)).sum(), int(mask.sum())
+
+    def _form(self, difference: Tensor, call: int) -> Tensor:
+        """Of the same shape; its sum over the channels is the metric's quadratic form."""
+        assert self._metrics is not None
         metric = self._metrics[call].to(difference)
         if channel_dim(difference) == 1:  # of a map
             return F.conv2d(difference, metric[:, :, None, None]) * difference
@@ -234,6 +244,22 @@ class UnitProblem:
     def _cat(self, kind: str, samples: list[int], call: int) -> Tensor:
         tensors = [self.data.get(kind, sample, call) for sample in samples]
         return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """To a constant; in fewer passes over memory, and torch's own lays gradients out anew."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, y: Tensor) -> Tensor:
+        difference = output - y
+        ctx.save_for_backward(difference)
+        ctx.dtype = output.dtype
+        return difference.square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        return (difference * (2.0 * grads[0])).to(ctx.dtype), None
 
 
 def channel_dim(y: Tensor) -> int:
