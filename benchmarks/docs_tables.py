@@ -49,6 +49,8 @@ COMMANDS = {
     "versions": "versions.py",
     "peers": "peers/compare.py mmdet::yolox/yolox_nano_8xb8-300e_coco.py "
     "--checkpoint yolox_nano_coco.pth --data-root data/coco_subset --images 32",
+    "scaling": "scaling.py",
+    "scaling_model": "scaling.py --model",
 }
 BLOCK = re.compile(
     r"^(?P<indent> *)<!-- table: (?P<name>.+?) -->\n(?P<old>.*?)^ *<!-- end -->\n",
