@@ -41,7 +41,7 @@ COMMANDS = {
     "methods_demo": "methods.py --models demo_retinanet demo_faster_rcnn --markdown",
     "methods_deeppcb": "methods.py --models deeppcb_retinanet deeppcb_faster_rcnn --markdown",
     "methods_yolox": "methods.py --models yolox_nano --columns W8A6 W6A8 W6A6 W4A8 --markdown",
-    "methods_vit": "methods.py --models vit_long_digits --columns W8A8 W6A6 W4A4 W3A3 W8A3 "
+    "methods_vit": "methods.py --models vit_long_digits --columns W8A8 W6A6 W4A4 W3A3 W2A4 W8A3 "
     "--markdown",
     "methods_swin": "methods.py --models demo_retinanet_swin --columns W8A8 W6A6 W4A4 --markdown",
     "methods_dino": "methods.py --models demo_dino --columns W4A4 --against gptq --markdown",

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
 from torch import distributed as dist
 
 from mmptq.errors import ConfigError
@@ -144,7 +145,16 @@ def packaged_config(name: str) -> Path:
 
 
 def init_processes(launcher: str) -> None:
-    """Join the process group where MMEngine cannot: it assumes a GPU for torch's launcher."""
+    """Join the process group where MMEngine cannot: it assumes a GPU for torch's launcher.
+
+    Raises:
+        ConfigError: A launcher that needs a GPU, where there is none.
+    """
+    if launcher in ("slurm", "mpi") and get_device() == "cpu":
+        raise ConfigError(
+            f"--launcher {launcher}: MMEngine's needs a GPU, and there is none; let {launcher} "
+            "start one torchrun a node, with --launcher pytorch (docs/howto/scale_out.md)"
+        )
     if launcher == "pytorch" and not torch.cuda.is_available():
         dist.init_process_group(backend="gloo")
         # gloo's threads, still there when the interpreter goes, now and then abort the process.

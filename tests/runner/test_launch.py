@@ -3,9 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmptq.errors import ConfigError
-from mmptq.runner.launch import default_work_dir, packaged_config, read_config
+from mmptq.runner.launch import (
+    default_work_dir,
+    init_processes,
+    packaged_config,
+    read_config,
+)
 from tests.tiny_project import REPO
 
 STOCK = "retinanet/retinanet_r50_fpn_1x_coco.py"
@@ -67,3 +73,10 @@ def test_work_dir_of_a_packaged_config():
     config = read_config(f"mmdet::{STOCK}")
     assert default_work_dir(config.filename) == "work_dirs/retinanet_r50_fpn_1x_coco"
     assert Path(read_config(str(REPO / "configs/retinanet/r50_w4a4.py")).filename).is_absolute()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("launcher", ["slurm", "mpi"])
+def test_a_launcher_that_needs_a_gpu(launcher):
+    with pytest.raises(ConfigError, match=rf"--launcher {launcher}: .* --launcher pytorch"):
+        init_processes(launcher)
