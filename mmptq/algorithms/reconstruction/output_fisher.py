@@ -50,17 +50,13 @@ def output_metrics(
         context: With a prepared model; images need no labels.
         units: At whose outputs, behind a ReLU that follows.
     """
-    found: dict[int, _Moments] = {}
+    own: _Moments = {}
     data = context.data
     for position, batch in context.track(data, "weights of channels", len(data)):
-        found[position] = _of_batch(context, units, batch, position)
-    merged = {k: v for part in all_gather_object(found) for k, v in part.items()}
-    sums: dict[tuple[str, int], _Moment] = {}
-    # In the order of the selection: the sum does not depend on the number of processes.
-    for position in sorted(merged):
-        for key, (moment, count) in merged[position].items():
-            so_far, positions = sums.get(key, (torch.zeros_like(moment), 0))
-            sums[key] = so_far + moment, positions + count
+        _add(own, _of_batch(context, units, batch, position))
+    sums: _Moments = {}
+    for moments in all_gather_object(own):  # in the same order in all processes
+        _add(sums, moments)
     device = next(context.model.parameters()).device
     metrics = {}
     for unit in units:
@@ -68,6 +64,12 @@ def output_metrics(
         if any(moment is not None for moment in calls):
             metrics[unit.name] = tuple(m.to(device) for m in _metrics(calls))
     return metrics
+
+
+def _add(sums: _Moments, moments: _Moments) -> None:
+    for key, (moment, count) in moments.items():
+        so_far, positions = sums.get(key, (torch.zeros_like(moment), 0))
+        sums[key] = so_far + moment, positions + count
 
 
 def _of_batch(
