@@ -137,6 +137,12 @@ class UnitProblem:
     ) -> None:
         self._module, self.unit, self.form, self.data = module, unit, form, data
         self._metrics = metrics
+        # mmcv's own operators want channels first.
+        self._channels_first = any(
+            cls.__module__.startswith("mmcv.ops")
+            for part in module.modules()
+            for cls in type(part).__mro__
+        )
 
     def loss(self, samples: Sequence[int], drop_prob: float = 0.0, generator: Any = None) -> Tensor:
         """Mean over ``samples``, differentiable.
@@ -243,7 +249,8 @@ class UnitProblem:
 
     def _cat(self, kind: str, samples: list[int], call: int) -> Tensor:
         tensors = [self.data.get(kind, sample, call) for sample in samples]
-        return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+        joined = tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+        return joined.contiguous() if self._channels_first else joined
 
 
 class _SquaredDistance(torch.autograd.Function):
